@@ -1,0 +1,30 @@
+"""Condition types and reasons; each reason is documented by the sentence beside it."""
+
+from typing import Final
+
+ACCEPTED: Final = "Accepted"
+SUSPENDED: Final = "Suspended"
+SCHEDULED: Final = "Scheduled"
+TRAINING: Final = "Training"
+STALLED: Final = "Stalled"
+TRAINED: Final = "Trained"
+OPTIMIZED: Final = "Optimized"
+GATE_PASSED: Final = "GatePassed"
+ROLLED_OUT: Final = "RolledOut"
+SUCCEEDED: Final = "Succeeded"
+FAILED: Final = "Failed"
+
+TYPES: Final = (
+    ACCEPTED,
+    SUSPENDED,
+    SCHEDULED,
+    TRAINING,
+    STALLED,
+    TRAINED,
+    OPTIMIZED,
+    GATE_PASSED,
+    ROLLED_OUT,
+    SUCCEEDED,
+    FAILED,
+)
+"""In the order in which status shows them. All are set, to Unknown at first (Source: Kubernetes API conventions)."""

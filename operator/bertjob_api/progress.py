@@ -1,0 +1,47 @@
+"""
+What a training supervisor answers to ``GET /progress``.
+
+The leading operator asks every running supervisor; only the pod of rank 0 knows the loss, and it says so by ``rank``.
+"""
+
+from dataclasses import dataclass
+
+from bertjob_api.fields import api_field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """One training process of the pod."""
+
+    rank: int = api_field("Global rank.", minimum=0)
+    pid: int = api_field("Process id within the pod.", minimum=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """A committed checkpoint."""
+
+    step: int = api_field("Optimizer steps it contains.", minimum=0)
+    uri: str = api_field("Its folder.")
+    time: float = api_field("Unix time of the commit in seconds.", minimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far this pod's training is."""
+
+    rank: int | None = api_field("Lowest rank in this pod; unset while no worker runs.", default=None, minimum=0)
+    world_size: int | None = api_field("Processes that train together.", default=None, minimum=1)
+    step: int | None = api_field("Optimizer steps done.", default=None, minimum=0)
+    total: int | None = api_field("Optimizer steps to do.", default=None, minimum=0)
+    epoch: float | None = api_field("Passes over the data done.", default=None, minimum=0)
+    loss: float | None = api_field("Training loss of the newest step.", default=None)
+    samples_per_second: float | None = api_field("Examples per second over all nodes.", default=None, minimum=0)
+    eta_seconds: int | None = api_field("Seconds to the end at this rate.", default=None, minimum=0)
+    resumed_from_step: int | None = api_field("Step the current workers started from.", default=None, minimum=0)
+    restarts: int = api_field(
+        "Times this pod's workers were started again after a failure of their own.", default=0, minimum=0
+    )
+    last_checkpoint: Committed | None = api_field("Newest committed checkpoint.", default=None)
+    workers: tuple[Worker, ...] = api_field("Training processes of this pod.", default=(), max_items=64)
+    updated: float | None = api_field("Unix time in seconds of the newest report of a worker.", default=None, minimum=0)

@@ -1,0 +1,122 @@
+"""
+Rules over several fields, each written once in Python and once in CEL.
+
+The parser evaluates ``holds``; the CRD carries ``cel`` on the spec. A table of bad specs is tested against both.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bertjob_api.spec import JobSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One thing that must hold between fields of a spec."""
+
+    message: str
+    """Path, what is wrong, and the next step."""
+    holds: Callable[[JobSpec], bool]
+    cel: str
+    """The same in CEL, where ``self`` is the spec with defaults filled in."""
+    cluster_only: bool = False
+    """Local runs are not bound by it."""
+
+
+def _elastic_ordered(spec: JobSpec) -> bool:
+    elastic = spec.training.elastic
+    return elastic is None or elastic.min <= elastic.max
+
+
+def _replicas_within(spec: JobSpec) -> bool:
+    elastic = spec.training.elastic
+    return elastic is None or elastic.min <= spec.training.replicas <= elastic.max
+
+
+def _whole_micro_batches(spec: JobSpec) -> bool:
+    return spec.training.batch_size % spec.training.micro_batch_size == 0
+
+
+def _one_identity(spec: JobSpec) -> bool:
+    return spec.storage.secret_ref is None or spec.storage.service_account_name is None
+
+
+def _service_replicas_ordered(spec: JobSpec) -> bool:
+    return spec.serving is None or spec.serving.replicas.min <= spec.serving.replicas.max
+
+
+def _steps_end_at_all(spec: JobSpec) -> bool:
+    return spec.serving is None or spec.serving.steps[-1] == 100
+
+
+def _steps_ascend(spec: JobSpec) -> bool:
+    return spec.serving is None or list(spec.serving.steps) == sorted(set(spec.serving.steps))
+
+
+def _uris(spec: JobSpec) -> tuple[str, ...]:
+    return (spec.model.source, spec.data.train, spec.data.validation, spec.data.test or "", spec.storage.prefix)
+
+
+def _no_local_files(spec: JobSpec) -> bool:
+    return not any(uri.startswith("file://") for uri in _uris(spec))
+
+
+def _gate_has_subject(spec: JobSpec) -> bool:
+    return spec.gate is None or spec.optimize is not None
+
+
+RULES: Final = (
+    Rule(
+        message="spec.training.elastic: min is above max; raise max or lower min",
+        holds=_elastic_ordered,
+        cel="!has(self.training.elastic) || self.training.elastic.min <= self.training.elastic.max",
+    ),
+    Rule(
+        message="spec.training.replicas: is outside training.elastic; choose a number from min to max",
+        holds=_replicas_within,
+        cel="!has(self.training.elastic) || (self.training.replicas >= self.training.elastic.min && self.training.replicas <= self.training.elastic.max)",
+    ),
+    Rule(
+        message="spec.training.batchSize: is not a multiple of training.microBatchSize; change one of them",
+        holds=_whole_micro_batches,
+        cel="self.training.batchSize % self.training.microBatchSize == 0",
+    ),
+    Rule(
+        message="spec.storage: secretRef and serviceAccountName exclude each other; keep one",
+        holds=_one_identity,
+        cel="!has(self.storage.secretRef) || !has(self.storage.serviceAccountName)",
+    ),
+    Rule(
+        message="spec.serving.replicas: min is above max; raise max or lower min",
+        holds=_service_replicas_ordered,
+        cel="!has(self.serving) || self.serving.replicas.min <= self.serving.replicas.max",
+    ),
+    Rule(
+        message="spec.serving.steps: the last step is not 100; end with 100",
+        holds=_steps_end_at_all,
+        cel="!has(self.serving) || self.serving.steps[size(self.serving.steps) - 1] == 100",
+    ),
+    Rule(
+        message="spec.serving.steps: do not ascend; sort them and name each once",
+        holds=_steps_ascend,
+        cel="!has(self.serving) || self.serving.steps.all(a, self.serving.steps.exists_one(b, a == b)) && self.serving.steps.isSorted()",
+    ),
+    Rule(
+        message="spec.gate: there is no optimize, so there is nothing to judge; add optimize or remove gate",
+        holds=_gate_has_subject,
+        cel="!has(self.gate) || has(self.optimize)",
+    ),
+    Rule(
+        message="spec: file:// is for local runs; put the files into object storage and use storage:// or s3://",
+        holds=_no_local_files,
+        cel="!self.model.source.startsWith('file:') && !self.data.train.startsWith('file:') && !self.data.validation.startsWith('file:') "
+        "&& (!has(self.data.test) || !self.data.test.startsWith('file:')) && !self.storage.prefix.startsWith('file:')",
+        cluster_only=True,
+    ),
+)
+
+
+def broken(spec: JobSpec, *, local: bool) -> list[str]:
+    """Return the messages of the rules that *spec* breaks; *local* runs are free of the cluster's rules."""
+    return [rule.message for rule in RULES if not (local and rule.cluster_only) and not rule.holds(spec)]

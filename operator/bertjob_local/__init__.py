@@ -1,0 +1,1 @@
+"""Running without a cluster, and a cluster of real parts on loopback."""

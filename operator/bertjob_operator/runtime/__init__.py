@@ -1,0 +1,1 @@
+"""The controller's machinery: HTTP cluster, reflector, store, work queue, Lease."""

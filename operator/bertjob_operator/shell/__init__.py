@@ -1,0 +1,1 @@
+"""Effects: observing, executing, progress, settings."""

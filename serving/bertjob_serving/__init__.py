@@ -1,0 +1,1 @@
+"""Optimizing a trained model and serving it."""

@@ -1,0 +1,1 @@
+"""Bytes in a folder or in S3: one protocol, digests, conditional writes."""

@@ -1,0 +1,1 @@
+"""What each task is: reading, encoding, decoding, metrics; shared by trainer, optimize and predictor."""
