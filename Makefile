@@ -1,0 +1,42 @@
+# Everything a person types. `make` alone lists it.
+PYTHON ?= $(firstword $(foreach version,3.12 3.11 3.13,$(shell command -v python$(version))) python3)
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help env parts demo demo-cluster test test-all lint pins crd clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env: ## create .venv with the pinned packages (~10 GB of disk)
+	@$(PYTHON) requirements/install.py
+
+parts: env ## build etcd, the Kubernetes control plane, KServe, helm and the S3 gateway from source (about 11 minutes once)
+	@$(BIN)/python -m bertjob_local.binaries
+
+demo: env ## the whole way on this machine, no cluster: train, kill a worker, optimize, serve, ask
+	@$(BIN)/python examples/demo.py
+
+demo-cluster: env parts ## the same YAML on a local cluster of real parts
+	@$(BIN)/python examples/demo_cluster.py
+
+lint: env ## style, types, layers
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+test: env parts lint ## every check that takes minutes
+	@$(BIN)/pytest -m "not slow"
+
+test-all: env parts lint ## every check
+	@$(BIN)/pytest
+
+pins: env ## compile requirements/*.txt from pyproject.toml
+	@$(BIN)/python requirements/compile.py
+
+crd: env ## write the chart's CustomResourceDefinition from the types
+	@$(BIN)/python -m bertjob_cli.main crd > charts/bertjob/templates/crd.yaml
+
+clean: ## remove what the targets made in this folder; caches outside stay
+	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,146 @@
+"""
+Create ``.venv`` with exactly the pinned packages, from nothing but a Python.
+
+uv comes from PyPI into the cache folder; every wheel is checked against its hash. A CPU-only torch that this Python already
+has is taken instead of the CUDA build from PyPI, which saves 4 GB.
+
+    python3 requirements/install.py
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = Path(os.environ.get("BERTJOB_CACHE") or Path.home() / ".cache" / "bertjob")
+UV_VERSION = "0.13.0"
+GIB = 1024**3
+NEEDED_GIB = 10
+"""6 for .venv with the CUDA build of torch, the rest for downloads."""
+GPU_PACKAGE = re.compile(r"^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==")
+
+PROBE = """
+import json, sys
+try:
+    import torch
+except ImportError:
+    print("null")
+else:
+    print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda}))
+"""
+
+
+def main() -> int:
+    """Install, unless the environment already is what the pins say."""
+    parser = argparse.ArgumentParser(description="Create .venv with exactly the pinned packages.")
+    parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="where to create it")
+    target: Path = parser.parse_args().venv
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        found = f"{sys.version_info.major}.{sys.version_info.minor}"
+        return _fail(f"this Python is {found}, expected 3.11 to 3.13; set PYTHON, as in: make env PYTHON=python3.12")
+    stamp = target / "installed"
+    pins = _digest()
+    if stamp.exists() and stamp.read_text() == pins:
+        return 0
+    own_torch = _cpu_torch()
+    if (problem := _space_problem(target, own_torch)) is not None:
+        return _fail(problem)
+    _install(target, own_torch)
+    stamp.write_text(pins)
+    return 0
+
+
+def _digest() -> str:
+    files = [ROOT / "requirements" / name for name in ("dev.txt", "quickstart.txt", "install.py")]
+    content = b"".join(path.read_bytes() for path in [*files, ROOT / "pyproject.toml"])
+    return hashlib.sha256(content + sys.version.encode()).hexdigest()
+
+
+def _cpu_torch() -> str | None:
+    """Return the version of a CPU-only torch of this Python that the pins accept, or None."""
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout or "null") if done.returncode == 0 else None
+    pinned = re.search(r"^torch==([0-9.]+)", (ROOT / "requirements/dev.txt").read_text(), re.MULTILINE)
+    if found is None or pinned is None or found["cuda"] is not None:
+        return None
+    version: str = found["version"]
+    return version if version.split("+", maxsplit=1)[0] == pinned[1] else None
+
+
+def _space_problem(target: Path, own_torch: str | None) -> str | None:
+    needed = NEEDED_GIB - 5 if own_torch else NEEDED_GIB
+    free = shutil.disk_usage(target.parent).free / GIB
+    print(f"installing into {target}: about {needed} GB of disk, {free:.0f} GB free", flush=True)
+    if own_torch:
+        print(f"taking the CPU-only torch {own_torch} of {sys.executable}", flush=True)
+    return (
+        None
+        if free > needed
+        else f"{target.parent} has {free:.1f} GB free, expected {needed}; make room or clone elsewhere"
+    )
+
+
+def _install(target: Path, own_torch: str | None) -> None:
+    uv = _uv()
+    site = ["--system-site-packages"] if own_torch else []
+    _run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, *site, str(target))
+    python = ["--quiet", "--python", str(target / "bin" / "python")]
+    pins = _without_torch() if own_torch else ROOT / "requirements" / "dev.txt"
+    _run(uv, "pip", "install", *python, "--require-hashes", "--no-deps", "-r", str(pins))
+    _run(
+        uv,
+        "pip",
+        "install",
+        *python,
+        "--require-hashes",
+        "--no-deps",
+        "-r",
+        str(ROOT / "requirements" / "quickstart.txt"),
+    )
+    _run(uv, "pip", "install", *python, "--no-deps", "--editable", str(ROOT))
+
+
+def _uv() -> str:
+    """Return uv, from the cache or newly installed there."""
+    folder = CACHE / f"uv-{UV_VERSION}"
+    uv = folder / "bin" / "uv"
+    if not uv.exists():
+        print(f"fetching uv {UV_VERSION} into {folder}", flush=True)
+        venv.create(folder, with_pip=True, clear=True)
+        _run(str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", f"uv=={UV_VERSION}")
+    return str(uv)
+
+
+def _without_torch() -> Path:
+    """Return a copy of the pins without torch and its GPU libraries; a pin goes on over indented lines."""
+    kept, skipping = [], False
+    for line in (ROOT / "requirements" / "dev.txt").read_text().splitlines(keepends=True):
+        if not line.startswith((" ", "\t")):
+            skipping = GPU_PACKAGE.match(line) is not None
+        if not skipping:
+            kept.append(line)
+    path = CACHE / "dev-without-torch.txt"
+    path.write_text("".join(kept))
+    return path
+
+
+def _run(*argv: str) -> None:
+    done = subprocess.run(argv, check=False)
+    if done.returncode != 0:
+        sys.exit(_fail(f"`{' '.join(argv)}` ended with {done.returncode}; its own message is above"))
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

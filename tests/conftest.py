@@ -1,0 +1,8 @@
+"""Order and options that every test shares."""
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what needs a cluster after the rest, and slow tests last: a mistake shows in seconds."""
+    items.sort(key=lambda item: ("slow" in item.keywords, "cluster" in item.keywords))

@@ -1,0 +1,55 @@
+"""Commands carry no secret, and the same job always gives the same command."""
+
+from support.jobs import a_job
+
+from bertjob_api import commands, names
+from bertjob_api.commands import Command
+from bertjob_api.job import parse_job
+
+
+def _all() -> dict[str, Command]:
+    job = parse_job(a_job(storage={"secretRef": {"name": "bertjob-storage"}}))
+    return {
+        "store": commands.store(),
+        "preflight": commands.preflight(job),
+        "train": commands.train(job, attempt=1, store_host="127.100.0.9"),
+        "optimize": commands.optimize(job, model_uri="s3://bucket/m", model_sha256="ab" * 32, live_uri=None),
+        "predictor": commands.predictor(),
+    }
+
+
+def test_secrets_come_by_reference() -> None:
+    """Storage keys reach a container only through secretKeyRef."""
+    for command in _all().values():
+        for item in command.env:
+            assert item["name"] not in names.SECRET_KEYS or "secretKeyRef" in item["valueFrom"]
+
+
+def test_names_in_an_environment_are_unique() -> None:
+    """Server-side apply merges env by name, so a name may stand only once."""
+    for command in _all().values():
+        found = [item["name"] for item in command.env]
+
+        assert sorted(set(found)) == sorted(found)
+
+
+def test_endpoint_of_the_spec_stands_beside_the_secret() -> None:
+    """An endpoint in the spec is used as it is; keys still come from the Secret."""
+    job = parse_job(a_job(storage={"endpoint": "http://127.0.0.1:9000", "secretRef": {"name": "s"}}))
+    env = {item["name"]: item for item in commands.storage_env(job)}
+
+    assert env["AWS_ENDPOINT_URL"]["value"] == "http://127.0.0.1:9000"
+    assert "secretKeyRef" in env["AWS_ACCESS_KEY_ID"]["valueFrom"]
+
+
+def test_rendezvous_is_new_for_each_attempt() -> None:
+    """A closed rendezvous cannot be joined again, so every attempt has its own id."""
+    job = parse_job(a_job())
+    ids = {
+        item["value"]
+        for attempt in range(3)
+        for item in commands.train(job, attempt=attempt, store_host="x").env
+        if item["name"] == names.RDZV_ID_ENV
+    }
+
+    assert len(ids) == 3
