@@ -83,7 +83,7 @@ def _root() -> Json:
         "properties": {
             "apiVersion": {"type": "string", "description": "Version of this object's schema."},
             "kind": {"type": "string", "description": "BertJob."},
-            "metadata": {"type": "object", "description": "Standard object metadata."},
+            "metadata": {"type": "object"},  # the API server allows nothing else here
             "spec": _spec(),
             "status": {"description": "What the operator has observed.", **_object(JobStatus)},
         },
