@@ -72,6 +72,7 @@ class Storage(Protocol):
 
         Raises:
             PreconditionError: the condition does not hold; nothing was written.
+
         """
         ...
 
