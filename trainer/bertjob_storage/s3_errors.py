@@ -42,7 +42,7 @@ _SENTENCES: Final[tuple[tuple[tuple[str, ...], type[StorageError], str], ...]] =
             "ExpiredToken",
             "InvalidToken",
             "AuthorizationHeaderMalformed",
-            "InvalidUserID.NotFound",
+            "XAdminUserNotFound",  # versitygw
         ),
         AccessError,
         "{uri}: wrong credentials ({said}); check the keys and the region in the storage Secret",
