@@ -1,0 +1,100 @@
+"""
+Texts to token ids and to padded batches.
+
+Shapes: B inputs of a batch, L tokens of the longest of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from bertjob_tasks import tokenizer_files
+from bertjob_tasks.errors import ModelFolderError
+
+Ids = NDArray[np.int32]
+_CHUNK: Final = 1024
+"""Texts encoded at once: the library's result objects weigh far more than the ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One input, unpadded, special tokens included."""
+
+    ids: Ids
+    """(L,) int32."""
+    type_ids: Ids
+    """(L,) int32: 0 for the first text, 1 for the second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Inputs padded to the longest of them."""
+
+    ids: Ids
+    """(B, L) int32."""
+    type_ids: Ids
+    """(B, L) int32."""
+    mask: Ids
+    """(B, L) int32: 1 for tokens, 0 for padding."""
+
+
+class Encoder:
+    """
+    The tokenizer of a model folder, cutting at a fixed length.
+
+    Not safe for two threads at once: the tokenizer's state is shared.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, max_length: int) -> None:
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(max_length)
+        self.max_length = max_length
+        self.vocab_size: int = tokenizer.get_vocab_size(with_added_tokens=True)
+        self.pad_id = _id_of(tokenizer, "[PAD]")
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def from_folder(cls, folder: Path, *, max_length: int) -> Self:
+        """Return the encoder of a model folder; texts are cut to *max_length* tokens. Raises ModelFolderError."""
+        return cls(tokenizer_files.load(folder), max_length=max_length)
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """Return the tokens of each text."""
+        encoded: list[Encoded] = []
+        for start in range(0, len(texts), _CHUNK):
+            found = self._tokenizer.encode_batch_fast(list(texts[start : start + _CHUNK]))
+            encoded.extend(
+                Encoded(np.array(item.ids, dtype=np.int32), np.array(item.type_ids, dtype=np.int32)) for item in found
+            )
+        return encoded
+
+    def batch(self, texts: Sequence[str]) -> Batch:
+        """Return the texts as one padded batch."""
+        return pad(self.encode(texts), pad_id=self.pad_id)
+
+
+def pad(inputs: Sequence[Encoded], *, pad_id: int) -> Batch:
+    """Return *inputs* as a batch, padded on the right to the longest; at least one input."""
+    assert inputs, "a batch has at least one input"
+    shape = (len(inputs), max(len(item.ids) for item in inputs))
+    ids = np.full(shape, pad_id, dtype=np.int32)
+    type_ids = np.zeros(shape, dtype=np.int32)
+    mask = np.zeros(shape, dtype=np.int32)
+    for row, item in enumerate(inputs):
+        length = len(item.ids)
+        ids[row, :length] = item.ids
+        type_ids[row, :length] = item.type_ids
+        mask[row, :length] = 1
+    return Batch(ids, type_ids, mask)
+
+
+def _id_of(tokenizer: Tokenizer, token: str) -> int:
+    number = tokenizer.token_to_id(token)
+    if number is None:
+        raise ModelFolderError(f"model folder: the tokenizer has no token {token}; only BERT tokenizers are supported")
+    return int(number)

@@ -1,0 +1,49 @@
+"""Metrics of classification. Inputs are class numbers ``(N,)``; results are fractions from 0 to 1."""
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Classes = NDArray[np.integer]
+Z_95: Final = 1.959963984540054
+"""Standard normal quantile of 97.5 %."""
+
+
+def accuracy(predicted: Classes, expected: Classes) -> float:
+    """Return the share of inputs whose class was predicted; at least one input."""
+    return float(np.mean(_same_length(predicted, expected) == expected))
+
+
+def macro_f1(predicted: Classes, expected: Classes) -> float:
+    """
+    Return the mean F1 of the classes that were predicted or expected, each with the same weight.
+
+    Source: van Rijsbergen, Information Retrieval, 1979; averaging as in scikit-learn's ``f1_score(average="macro")``.
+    """
+    predicted = _same_length(predicted, expected)
+    size = int(max(predicted.max(), expected.max())) + 1
+    hits = np.bincount(expected[predicted == expected], minlength=size)
+    mentions = np.bincount(predicted, minlength=size) + np.bincount(expected, minlength=size)
+    seen = mentions > 0
+    return float(np.mean(2 * hits[seen] / mentions[seen]))
+
+
+def accuracy_interval(share: float, count: int) -> tuple[float, float]:
+    """
+    Return the 95 % confidence interval of an accuracy that was measured on *count* inputs.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    assert count > 0, "an accuracy needs at least one input"
+    square = Z_95**2 / count
+    centre = (share + square / 2) / (1 + square)
+    half = Z_95 / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _same_length(predicted: Classes, expected: Classes) -> Classes:
+    assert predicted.shape == expected.shape, f"{predicted.shape} predictions for {expected.shape} inputs"
+    assert len(expected) > 0, "a metric needs at least one input"
+    return predicted

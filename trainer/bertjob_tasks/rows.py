@@ -1,0 +1,113 @@
+"""
+Files to rows: one generator for each format, the same row for all.
+
+Lines are read with ``surrogateescape``, so that a single byte that is not UTF-8 spoils its own row and not the file.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from bertjob_tasks.errors import DataError, EncodingError, Place, RowError, SyntaxRowError, UnsupportedError
+
+Row = tuple[Place, Mapping[str, Any] | RowError]
+"""A row's place with its columns, or with the reason why it has none."""
+
+SUFFIXES: Final = {"jsonl": (".jsonl", ".ndjson"), "csv": (".csv",), "tsv": (".tsv", ".txt")}
+"""File names that belong to each readable format, when data is a folder."""
+
+
+def files(path: Path, format_: str) -> list[Path]:
+    """
+    Return the data files at *path* in order of their names: itself, or what a folder holds of this format.
+
+    Raises:
+        UnsupportedError: no reader for the format.
+        DataError: nothing is there.
+
+    """
+    if format_ not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
+        raise UnsupportedError(
+            f"spec.data.format: got {format_}, this version reads {known} for this task; convert the data"
+        )
+    if path.is_file():
+        return [path]
+    found = sorted(item for item in path.rglob("*") if item.is_file() and item.suffix in SUFFIXES[format_])
+    if not found:
+        expected = " or ".join(SUFFIXES[format_])
+        raise DataError(f"{path.name}: holds no {expected} file; check spec.data and spec.data.format")
+    return found
+
+
+def read(path: Path, format_: str) -> Iterator[Row]:
+    """Yield every row of one file; blank lines are no rows."""
+    # Python's universal newlines split at \r, \n and \r\n alone, never inside a JSON string or at U+2028.
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="" if format_ != "jsonl" else None) as lines:
+        yield from _json_lines(path.name, lines) if format_ == "jsonl" else _delimited(path.name, lines, format_)
+
+
+def _json_lines(name: str, lines: Iterator[str]) -> Iterator[Row]:
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            place = Place(name, number)
+            yield place, _json_row(place, line)
+
+
+def _json_row(place: Place, line: str) -> Mapping[str, Any] | RowError:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        reason = getattr(error, "msg", "unreadable")
+        return SyntaxRowError(place, f"is not JSON ({reason}), expected one object per line; repair or remove the line")
+    except RecursionError:
+        return SyntaxRowError(place, "is nested too deeply, expected one flat object per line; remove the line")
+    if not isinstance(value, dict):
+        kind = type(value).__name__
+        return SyntaxRowError(place, f"is a JSON {kind}, expected an object with the columns as keys; rewrite the line")
+    return value
+
+
+def _delimited(name: str, lines: Iterator[str], format_: str) -> Iterator[Row]:
+    # TSV knows no quoting: a text that begins with a quotation mark is just that.
+    reader = (
+        csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None)
+        if format_ == "tsv"
+        else csv.reader(lines, strict=True)
+    )
+    header: list[str] | None = None
+    start = 1
+    for fields in _fields(reader):
+        place, start = Place(name, start), reader.line_num + 1
+        if isinstance(fields, csv.Error):
+            yield place, SyntaxRowError(place, f"is not {format_} ({fields}); repair or remove the row")
+        elif not fields:
+            continue
+        elif header is None:
+            header = _header(place, fields)
+        elif len(fields) != len(header):
+            quoting = "put quotes around fields with commas" if format_ == "csv" else "remove tabs from the fields"
+            message = f"has {len(fields)} columns, expected {len(header)} as in the header; {quoting}"
+            yield place, SyntaxRowError(place, message)
+        else:
+            yield place, dict(zip(header, fields, strict=True))
+
+
+def _header(place: Place, fields: list[str]) -> list[str]:
+    try:
+        "".join(fields).encode("utf-8")
+    except UnicodeEncodeError:
+        raise EncodingError(place, "the header is not UTF-8; save the file as UTF-8") from None
+    return fields
+
+
+def _fields(reader: Iterator[list[str]]) -> Iterator[list[str] | csv.Error]:
+    while True:
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield error
