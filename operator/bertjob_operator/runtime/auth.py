@@ -1,0 +1,123 @@
+"""Who we are to the API server, and how we know that it is the API server."""
+
+import asyncio
+import os
+import ssl
+import urllib.request
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import yaml
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from bertjob_api.cluster import ForbiddenError
+
+REFRESH: Final = timedelta(seconds=60)
+"""How often tokens are looked at again: files change without notice, exec plugins and OIDC say when theirs end."""
+
+
+class Credentials:
+    """Address, TLS and token of one cluster; the token follows its source."""
+
+    def __init__(self, configuration: Configuration, reload: Callable[[], Awaitable[None]]) -> None:
+        self._configuration = configuration
+        self._reload = reload
+        self._read_at = _now()
+        self._reading = asyncio.Lock()
+        self.host: str = configuration.host.rstrip("/")
+        self.proxy = configuration.proxy or _system_proxy(self.host)
+        self.server_name: str | None = configuration.tls_server_name
+        """Name to expect in the server's certificate; None: that of the address."""
+
+    async def headers(self, *, renew: bool = False) -> dict[str, str]:
+        """Return the headers that prove who we are, read again when they are old or *renew* says that they failed."""
+        async with self._reading:
+            if renew or _now() - self._read_at > REFRESH.total_seconds():
+                try:
+                    await self._reload()
+                except (ConfigException, OSError, ValueError) as error:
+                    raise ForbiddenError(f"credentials could not be read again: {error}") from error
+                self._read_at = _now()
+            token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        return {"Authorization": str(token).strip()} if token else {}
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return how to check the server and, with a client certificate, how to show ours."""
+        configuration = self._configuration
+        context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+        # Python 3.13 began to refuse CAs without some extensions; clusters' own CAs are often like that.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if configuration.cert_file:
+            context.load_cert_chain(configuration.cert_file, configuration.key_file)
+        if not configuration.verify_ssl:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+async def load(kubeconfig: Path | None = None) -> Credentials:
+    """
+    Return the credentials of *kubeconfig*, else $KUBECONFIG, else ~/.kube/config, else of the pod we run in.
+
+    Raises:
+        ValueError: none of them is there, or it cannot be used.
+
+    """
+    configuration: Any = Configuration()
+    files = _files(kubeconfig)
+    try:
+        if files is None:
+            return await _in_cluster(configuration)
+        # Writing a rotated token back would race with kubectl and with our other processes.
+        loader = await load_kube_config(files, client_configuration=configuration, persist_config=False)
+    except (ConfigException, OSError, KeyError, TypeError, yaml.YAMLError) as error:
+        where = f"kubeconfig {files}" if files else "this pod's service account (no kubeconfig is there)"
+        raise ValueError(
+            f"{where} cannot be used: {error}; set KUBECONFIG to a file that works with kubectl"
+        ) from error
+    return Credentials(configuration, lambda: loader.load_and_set(configuration))
+
+
+async def _in_cluster(configuration: Configuration) -> Credentials:
+    load_incluster_config(client_configuration=configuration)
+
+    async def reload() -> None:
+        load_incluster_config(client_configuration=configuration)
+
+    return Credentials(configuration, reload)
+
+
+def _files(kubeconfig: Path | None) -> str | None:
+    """Return the kubeconfig, or several joined by ``os.pathsep``; None when there is none."""
+    if kubeconfig is not None or os.environ.get("KUBECONFIG"):
+        files = str(kubeconfig or os.environ["KUBECONFIG"])
+        if not any(Path(file).expanduser().is_file() for file in files.split(os.pathsep) if file):
+            raise ValueError(f"kubeconfig {files}: no such file; name an existing one or unset KUBECONFIG")
+        return files
+    usual = Path.home() / ".kube" / "config"
+    return str(usual) if usual.is_file() else None
+
+
+def _system_proxy(host: str) -> str | None:
+    """Return the proxy that the environment names for *host*; as in kubectl, loopback never has one."""
+    parts = urlsplit(host)
+    name = parts.hostname or ""
+    if _is_loopback(name) or urllib.request.proxy_bypass(name):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,121 @@
+"""The Kubernetes API as a ``Cluster``."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from bertjob_api.cluster import Change, Kind, NotFoundError, Object, Ref
+from bertjob_operator.runtime import auth, calls
+from bertjob_operator.runtime.calls import Call, Selection
+from bertjob_operator.runtime.connection import READ_BUFFER, Connection, stripped
+from bertjob_operator.runtime.delays import Timings
+from bertjob_operator.runtime.reflector import reflect
+
+
+@asynccontextmanager
+async def connect(kubeconfig: Path | None = None, *, timings: Timings | None = None) -> AsyncIterator["HttpCluster"]:
+    """
+    Give the cluster of *kubeconfig*; None: $KUBECONFIG, ~/.kube/config, then the pod we run in. Sends nothing yet.
+
+    Raises:
+        ValueError: there is no usable configuration.
+
+    """
+    credentials = await auth.load(kubeconfig)
+    # No limit on connections: every watch holds one, and what else runs at once is bounded by the callers' workers.
+    connector = aiohttp.TCPConnector(limit=0, ssl=credentials.ssl_context())
+    headers = {"User-Agent": "bertjob", "Accept": "application/json"}
+    async with aiohttp.ClientSession(connector=connector, read_bufsize=READ_BUFFER, headers=headers) as session:
+        yield HttpCluster(Connection(session, credentials, timings=timings or Timings()))
+
+
+class HttpCluster:
+    """``bertjob_api.cluster.Cluster`` on a real API server; use ``connect``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def list(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        name: str | None = None,
+    ) -> list[Object]:
+        """See ``Cluster.list``."""
+        selection = Selection(kind=kind, namespace=namespace, labels=labels, name=name)
+        try:
+            objects, _ = await self._connection.objects(selection)
+        except NotFoundError:  # only a kind that is not served has no list
+            return []
+        return objects
+
+    async def apply(self, obj: Object, *, manager: str) -> Object:
+        """See ``Cluster.apply``."""
+        return stripped(await self._connection.send(calls.apply(stripped(obj), manager=manager)))
+
+    async def replace(
+        self, ref: Ref, path: str, *, old: object, new: object, uid: str, resource_version: str | None = None
+    ) -> Object:
+        """See ``Cluster.replace``."""
+        call = calls.replace(ref, path, old=old, new=new, uid=uid, resource_version=resource_version)
+        return stripped(await self._connection.send(call))
+
+    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, uid: str | None = None) -> Object:
+        """See ``Cluster.patch_status``."""
+        return stripped(await self._connection.send(calls.patch_status(ref, status, uid=uid)))
+
+    async def delete(self, ref: Ref, *, uid: str | None = None, grace_seconds: int | None = None) -> None:
+        """See ``Cluster.delete``."""
+        try:
+            await self._connection.send(calls.delete(ref, uid=uid, grace_seconds=grace_seconds))
+        except NotFoundError:
+            return
+
+    def changes(
+        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[Change]:
+        """See ``Cluster.changes``."""
+        selection = Selection(kind=kind, namespace=namespace, labels=labels)
+        return reflect(_Selected(self._connection, selection), timings=self._connection.timings)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        """
+        Send one request outside the protocol (TokenRequest, Lease, CustomResourceDefinition) and return the answer.
+
+        Raises:
+            ClusterError: as the protocol's calls do.
+
+        """
+        what = f"{method} {path}"
+        call = Call(what=what, method=method, path=path, query=query or {}, body=body, content_type=content_type)
+        return await self._connection.send(call)
+
+
+class _Selected:
+    """Some objects of the API server, as the reflector reads them."""
+
+    def __init__(self, connection: Connection, selection: Selection) -> None:
+        self._connection = connection
+        self._selection = selection
+
+    def __str__(self) -> str:
+        return str(self._selection)
+
+    async def objects(self) -> tuple[list[Object], str]:
+        return await self._connection.objects(self._selection)
+
+    def events(self, version: str) -> AsyncGenerator[tuple[str, Object]]:
+        return self._connection.events(self._selection, version=version)
