@@ -4,6 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
+
+from bertjob_api.spec import Head
+from bertjob_trainer import heads
+from bertjob_trainer.bert_config import BertConfig
+
 VOCAB = [
     "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "dog", "ran", "good", "bad", "very", "not",
     "cafe", "##s", "##ly", ".", "!", "\u4e2d", "\u6587",
@@ -34,3 +40,12 @@ def a_vocab_folder(folder: Path) -> Path:
     config = {"do_lower_case": True, "tokenizer_class": "BertTokenizer", "model_max_length": 64}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return folder
+
+
+def a_model_folder(folder: Path, *, seed: int = 0, **config: Any) -> Path:
+    """Return *folder* with tokenizer, config and the random weights of a bare encoder, as ``save_pretrained`` names them."""
+    values = {**CONFIG, **config}
+    bert = heads.build(BertConfig.from_dict(values), num_labels=2, head=Head(), seed=seed).bert
+    save_file(dict(bert.state_dict()), folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(values))
+    return a_vocab_folder(folder)

@@ -1,0 +1,185 @@
+"""
+BERT, with the weight names and outputs of ``transformers.BertModel``.
+
+Own code because importing transformers' modelling code costs several times as much start-up as torch itself.
+
+Shapes: B inputs, L tokens, E model width, H heads, D = E / H head width, F feed-forward width.
+
+Source: Devlin et al. 2018 (arXiv:1810.04805).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bertjob_trainer.bert_config import BertConfig
+
+
+class Module(nn.Module):  # type: ignore[misc]  # torch is not analysed: that would take minutes
+    """Base of all modules here, so that one comment silences the type checker."""
+
+
+class Embeddings(Module):
+    """Word, position and segment vectors, added and normalized."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, width)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
+        self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, ids: Tensor, type_ids: Tensor) -> Tensor:
+        """Return vectors ``(B, L, E)`` of ids ``(B, L)``."""
+        positions = self.position_embeddings.weight[: ids.shape[1]]
+        vectors = self.word_embeddings(ids) + positions + self.token_type_embeddings(type_ids)
+        return self.dropout(self.LayerNorm(vectors))
+
+
+class SelfAttention(Module):
+    """Scaled dot-product attention of every token to every token."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.num_heads = config.num_attention_heads
+        self.dropout = config.attention_probs_dropout_prob
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return mixed values ``(B, L, E)``; mask ``(B, 1, 1, L)`` is True at tokens, None: all are tokens."""
+        q, k, v = (self._split(layer(x)) for layer in (self.query, self.key, self.value))  # each (B, H, L, D)
+        dropout = self.dropout if self.training else 0.0
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        return mixed.transpose(1, 2).flatten(2)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+class Residual(Module):
+    """A linear layer, added to what came before and normalized."""
+
+    def __init__(self, inputs: int, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(inputs, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, x: Tensor, before: Tensor) -> Tensor:
+        """Return ``(B, L, E)``."""
+        return self.LayerNorm(self.dropout(self.dense(x)) + before)
+
+
+class Attention(Module):
+    """Self-attention with its output projection."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.self = SelfAttention(config)
+        self.output = Residual(config.hidden_size, config)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return ``(B, L, E)``."""
+        return self.output(self.self(x, mask), x)
+
+
+class Intermediate(Module):
+    """First half of the feed-forward layer."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(B, L, F)``."""
+        return functional.gelu(self.dense(x))
+
+
+class Layer(Module):
+    """One transformer layer."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.intermediate = Intermediate(config)
+        self.output = Residual(config.intermediate_size, config)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return ``(B, L, E)``."""
+        attended = self.attention(x, mask)
+        return self.output(self.intermediate(attended), attended)
+
+
+class Encoder(Module):
+    """All layers."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return ``(B, L, E)``."""
+        for layer in self.layer:
+            x = layer(x, mask)
+        return x
+
+
+class Pooler(Module):
+    """The first token's vector, once more transformed."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(B, E)`` of hidden states ``(B, L, E)``."""
+        return torch.tanh(self.dense(x[:, 0]))
+
+
+class Bert(Module):
+    """Token ids to hidden states and a pooled vector."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.embeddings = Embeddings(config)
+        self.encoder = Encoder(config)
+        self.pooler = Pooler(config)
+
+    def forward(self, ids: Tensor, type_ids: Tensor, mask: Tensor | None) -> Tensor:
+        """
+        Return hidden states ``(B, L, E)``.
+
+        Args:
+            ids: ``(B, L)`` token ids.
+            type_ids: ``(B, L)`` segment of each token.
+            mask: ``(B, L)``, True at tokens; None: nothing is padding, which is faster.
+
+        """
+        wide = None if mask is None else mask[:, None, None, :]
+        return self.encoder(self.embeddings(ids, type_ids), wide)
+
+
+def initialize(module: nn.Module, *, std: float) -> None:
+    """
+    Fill every weight: normal with deviation *std*, biases 0, LayerNorm 1 and 0, the padding vector 0.
+
+    Reads torch's global generator, in order of the modules' names; seed it first.
+
+    Source: Devlin et al., google-research/bert, modeling.py (truncation of the normal is left out, as in transformers).
+    """
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, nn.LayerNorm):
+                part.weight.fill_(1.0)
+                part.bias.zero_()
+            elif isinstance(part, nn.Linear | nn.Embedding):
+                part.weight.normal_(0.0, std)
+                if isinstance(part, nn.Linear):
+                    part.bias.zero_()
+                elif part.padding_idx is not None:
+                    part.weight[part.padding_idx].zero_()
