@@ -78,10 +78,10 @@ class Supervisor:
         fresh = replace(seen, parts=children.states())
         if seen.phase == "starting":
             fresh = self._after_start_step(fresh, children)
-            if fresh.phase != "starting":
-                self._tell_starter("ready" if fresh.phase == "ready" else fresh.message)
         if fresh != seen:
             state.write(fresh, self._layout.state)
+        if fresh.phase != seen.phase:  # after the file: the starter reads it at once
+            self._tell_starter("ready" if fresh.phase == "ready" else fresh.message)
         return fresh
 
     def _after_start_step(self, seen: state.State, children: Children) -> state.State:
