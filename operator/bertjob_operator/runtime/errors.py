@@ -41,55 +41,53 @@ def error_of(what: str, *, code: int, status: Mapping[str, Any] | None, retry_af
         retry_after: the header of that name; only the form in seconds counts.
 
     """
-    message = f"{what}: {code} {_said(status)}"
-    if code in (408, 429) or code >= 500:
+    said = str((status or {}).get("message", "")).strip()
+    message = f"{what}: {code} {_explanation(status, said)}"
+    if _is_transient(code, said):
         seconds = _seconds(retry_after, status)
         if seconds is None:
             return UnavailableError(message)
         return RetryLaterError(message, retry_after=timedelta(seconds=seconds))
-    return _refusal(code, status)(message)
+    if code == 422 and _is_conflict(_causes(status), said):
+        return ConflictError(message)
+    return _BY_CODE.get(code, InvalidError)(message)
 
 
-def _refusal(code: int, status: Mapping[str, Any] | None) -> type[ClusterError]:
-    if code in (401, 403):
-        return ForbiddenError
-    if code == 404:
-        return NotFoundError
-    if code == 409:
-        return ConflictError
-    if code == 410:
-        return ExpiredError
-    if code == 422 and _is_conflict(_causes(status)):
-        return ConflictError
-    return InvalidError
+_BY_CODE: Final[Mapping[int, type[ClusterError]]] = {
+    401: ForbiddenError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    410: ExpiredError,
+}
+
+_NOT_DECLARED: Final = "failed to create typed patch object"
+"""How the server answers, with 500, when server-side apply finds a field that the schema does not have."""
+
+_TEST_FAILED: Final = "the server rejected our request due to an error in our request"
+"""How the server answers, with 422 and without causes, when a ``test`` of a JSON patch fails or its path is missing."""
 
 
-def _is_conflict(causes: list[Mapping[str, Any]]) -> bool:
+def _is_transient(code: int, said: str) -> bool:
+    return code in (408, 429) or (code >= 500 and not said.startswith(_NOT_DECLARED))
+
+
+def _is_conflict(causes: list[Mapping[str, Any]], said: str) -> bool:
     """
     Tell whether a 422 is about another state of the object and not about what was sent.
 
-    A failed ``test`` of a JSON patch is reported as UnexpectedServerResponse without a field; a patch for another uid, as a
-    change of the immutable ``metadata.uid``.
+    A patch for another uid is reported as a change of the immutable ``metadata.uid``.
     """
-    return any(
-        cause.get("field") == "metadata.uid"
-        or (cause.get("reason") == "UnexpectedServerResponse" and not cause.get("field"))
-        for cause in causes
-    )
+    return any(cause.get("field") == "metadata.uid" for cause in causes) or (not causes and said == _TEST_FAILED)
 
 
 def _causes(status: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     return ((status or {}).get("details") or {}).get("causes") or []
 
 
-def _said(status: Mapping[str, Any] | None) -> str:
-    """Return the server's reason and message; the causes too, where the message leaves them out."""
-    if status is None:
-        return "and no explanation"
-    message = str(status.get("message", ""))
-    causes = [str(cause.get("message", "")) for cause in _causes(status)]
-    extra = "; ".join(cause for cause in causes if cause and cause not in message)
-    text = " ".join(filter(None, (status.get("reason", ""), message, f"({extra})" if extra else "")))
+def _explanation(status: Mapping[str, Any] | None, said: str) -> str:
+    """Return the server's reason and message."""
+    text = " ".join(filter(None, ((status or {}).get("reason"), said))) or "without an explanation"
     return text if len(text) <= MESSAGE_MAX else f"{text[:MESSAGE_MAX]}..."
 
 
