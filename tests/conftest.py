@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest_plugins = ["support.cluster"]  # as a plugin, a cluster is one per run and not one per folder
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what needs a cluster after the rest, and slow tests last: a mistake shows in seconds."""

@@ -18,15 +18,21 @@ from bertjob_local.parts import ALL_PARTS, API_ONLY, LocalCluster, Settings
 from bertjob_local.parts.plan import binaries_for
 
 
+def need(parts: tuple[str, ...]) -> None:
+    """Skip the test when a binary of these parts is not built, or fail it where clusters are required."""
+    lacking = sorted(set(binaries_for(Settings(parts=parts))) & set(binaries.missing()))
+    if not lacking:
+        return
+    message = f"not built: {', '.join(lacking)}; `python -m bertjob_local.binaries` builds them"
+    if os.environ.get("BERTJOB_REQUIRE_CLUSTER") == "1":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
 @contextmanager
 def running(folder: Path, settings: Settings) -> Iterator[LocalCluster]:
     """Give a cluster that ends with this block; skips, or fails where clusters are required."""
-    lacking = sorted(set(binaries_for(settings)) & set(binaries.missing()))
-    if lacking:
-        message = f"not built: {', '.join(lacking)}; `python -m bertjob_local.binaries` builds them"
-        if os.environ.get("BERTJOB_REQUIRE_CLUSTER") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+    need(settings.parts)
     cluster = LocalCluster.up(folder, settings)
     try:
         yield cluster

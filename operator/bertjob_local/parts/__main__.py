@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +59,7 @@ def exports(variables: dict[str, str]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Return 0, or 1 after an error that stderr tells."""
+    """Return 0, 1 after an error that stderr tells, or 130 after Ctrl-C."""
     options = _parser().parse_args(argv)
     act: Callable[[argparse.Namespace], None] = options.act
     try:
@@ -66,6 +67,8 @@ def main(argv: list[str] | None = None) -> int:
     except (ClusterFailedError, NotRunningError, BuildError, ValueError) as error:
         _say(f"error: {error}")
         return 1
+    except KeyboardInterrupt:  # `up` has ended what it had started
+        return 128 + signal.SIGINT
     return 0
 
 

@@ -77,7 +77,11 @@ class LocalCluster:
         if owner.holder(self.layout) is None:
             msg = f"no local cluster runs in {self.layout.root}; start one with `up`"
             raise control.NotRunningError(msg)
-        return state_file.decode(self.layout.state.read_text())
+        try:
+            return state_file.decode(self.layout.state.read_text())
+        except FileNotFoundError as error:
+            msg = f"the local cluster in {self.layout.root} has only just begun to start; try again"
+            raise control.NotRunningError(msg) from error
 
     def env(self) -> dict[str, str]:
         """Return the variables for a shell or a test: PATH already extended, S3 secrets included."""

@@ -169,6 +169,7 @@ def main() -> int:
     ready = os.fdopen(int(sys.argv[2]), "w") if len(sys.argv) > 2 else None
     try:
         with owner.hold(layout):
+            layout.state.unlink(missing_ok=True)  # of an earlier life
             settings = settings_file.read(layout.settings)
             supervisor = Supervisor(layout, owner_pid=settings.owner_pid, ready=ready)
             return supervisor.run(prepare.prepare(layout, settings=settings))

@@ -1,0 +1,16 @@
+"""Wait for a condition of something real, never for a fixed time."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(condition: Callable[[], T], *, timeout_s: float = 60.0) -> T:
+    """Return the first true answer of *condition*; AssertionError with its name when none comes."""
+    deadline = time.monotonic() + timeout_s
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"{condition.__name__} did not hold within {timeout_s:.0f} s"
+        time.sleep(0.05)
+    return answer
