@@ -5,19 +5,12 @@ Files go first and ``manifest.json`` last, so a folder with a manifest is comple
 those who read manifests.
 """
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Final, TypeVar
 
 from bertjob_api.digest import sha256_of
 from bertjob_api.manifest import MANIFEST, CorruptError, FileEntry, ModelManifest
-from bertjob_storage import files, uris
+from bertjob_storage import files, parallel, uris
 from bertjob_storage.protocol import NotFoundError, PreconditionError, Storage
-
-T = TypeVar("T")
-_PARALLEL: Final = 4
-"""Files under way at once; each S3 transfer has parallel parts of its own."""
 
 
 def file_entries(folder: Path) -> tuple[FileEntry, ...]:
@@ -43,8 +36,8 @@ def publish(storage: Storage, folder: Path, uri: str, manifest: ModelManifest) -
     data, target = manifest.to_json(), uris.join(uri, MANIFEST)
     if storage.etag(target) is None:
         for entry in manifest.files:
-            _check(folder / _safe(entry.path), entry, where=str(folder))
-        _each(manifest.files, lambda entry: storage.upload(uris.join(uri, entry.path), folder / entry.path))
+            check_file(folder / safe_path(entry.path), entry, where=str(folder))
+        parallel.each(manifest.files, lambda entry: storage.upload(uris.join(uri, entry.path), folder / entry.path))
         try:
             storage.put(target, data, if_absent=True)
         except PreconditionError:  # another writer finished first
@@ -99,17 +92,17 @@ def fetch(storage: Storage, uri: str, folder: Path, sha256: str | None = None) -
     manifest = read_manifest(storage, uri, sha256=sha256)
 
     def get(entry: FileEntry) -> None:
-        path = folder / _safe(entry.path)
+        path = folder / safe_path(entry.path)
         if path.is_file() and path.stat().st_size == entry.size_bytes and files.sha256_of(path) == entry.sha256:
             return
         storage.download(uris.join(uri, entry.path), path)
         try:
-            _check(path, entry, where=uri)
+            check_file(path, entry, where=uri)
         except CorruptError:
             path.unlink()
             raise
 
-    _each(manifest.files, get)
+    parallel.each(manifest.files, get)
     with files.translated(folder), files.appearing(folder / MANIFEST) as temporary:
         temporary.write_bytes(manifest.to_json())
     return manifest
@@ -130,12 +123,13 @@ def download(storage: Storage, uri: str, folder: Path) -> tuple[Path, ...]:
     if not found:
         raise NotFoundError(f"{uri}: there is nothing; check the URI, or copy the files there")
     parent = bare.rpartition("/")[0]
-    targets = {item: folder / _safe(item.removeprefix(f"{parent if item == bare else bare}/")) for item in found}
-    _each(targets, lambda item: storage.download(item, targets[item]))
+    targets = {item: folder / safe_path(item.removeprefix(f"{parent if item == bare else bare}/")) for item in found}
+    parallel.each(targets, lambda item: storage.download(item, targets[item]))
     return tuple(targets.values())
 
 
-def _check(path: Path, entry: FileEntry, *, where: str) -> None:
+def check_file(path: Path, entry: FileEntry, *, where: str) -> None:
+    """Raise CorruptError unless *path* has the size and the digest of *entry*; *where* names its folder in the message."""
     size = path.stat().st_size if path.is_file() else None
     if size != entry.size_bytes:
         raise CorruptError(
@@ -149,21 +143,9 @@ def _check(path: Path, entry: FileEntry, *, where: str) -> None:
         )
 
 
-def _safe(name: str) -> str:
+def safe_path(name: str) -> str:
     """Return *name*, which must stay within its folder: a manifest comes from storage and may be hostile."""
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
         raise CorruptError(f"{MANIFEST}: names the file {name!r}, expected a path within the folder; do not use it")
     return name
-
-
-def _each(items: Iterable[T], work: Callable[[T], None]) -> None:
-    """Do *work* on every item in parallel; the first error is raised after the work under way has ended."""
-    with ThreadPoolExecutor(_PARALLEL) as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            for future in futures:
-                future.result()
-        finally:
-            for future in futures:
-                future.cancel()
