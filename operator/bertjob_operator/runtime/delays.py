@@ -14,8 +14,9 @@ def exponential(failures: int, *, first: timedelta, most: timedelta) -> timedelt
         most: longest wait.
 
     """
-    doublings = min(failures, 63)  # beyond that the product overflows, and every real *most* is reached long before
-    return min(timedelta(seconds=first.total_seconds() * 2.0**doublings), most) if failures < 63 else most
+    longest = most.total_seconds()
+    doublings = min(failures, 1000)  # beyond that the power overflows, and every real bound is reached long before
+    return timedelta(seconds=min(first.total_seconds() * 2.0**doublings, longest))
 
 
 def jittered(delay: timedelta, *, share: float) -> timedelta:

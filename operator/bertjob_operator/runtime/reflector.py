@@ -77,11 +77,11 @@ async def reflect(source: Source, *, timings: Timings) -> AsyncGenerator[Change]
 def difference(known: Known, objects: Iterable[Object]) -> list[Change]:
     """Return the changes that lead from *known* to *objects*; a name with another uid was deleted and added."""
     found = {key_of(obj): obj for obj in objects}
-    gone = [Change("Deleted", old) for key, old in known.items() if key not in found or _uid(found[key]) != _uid(old)]
+    gone = [Change("Deleted", old) for key, old in known.items() if not _is_same(found.get(key), old)]
     new = [
         Change("Modified" if _is_same(known.get(key), obj) else "Added", obj)
         for key, obj in found.items()
-        if key not in known or _version(known[key]) != _version(obj)
+        if not _is_same(known.get(key), obj) or _version(known[key]) != _version(obj)
     ]
     return gone + new
 
@@ -130,12 +130,9 @@ def _remember(known: Known, change: Change) -> None:
         known[key_of(change.object)] = change.object
 
 
-def _is_same(known: Object | None, obj: Object) -> bool:
-    return known is not None and _uid(known) == _uid(obj)
-
-
-def _uid(obj: Object) -> object:
-    return obj["metadata"].get("uid")
+def _is_same(other: Object | None, obj: Object) -> bool:
+    """Tell whether both are one incarnation of one object."""
+    return other is not None and other["metadata"].get("uid") == obj["metadata"].get("uid")
 
 
 def _version(obj: Object) -> str:
