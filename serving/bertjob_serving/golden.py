@@ -1,0 +1,80 @@
+"""
+The golden set: a few held-out inputs with the answers they got when the artifact was judged.
+
+It proves at every load that this machine computes what was measured. ``golden.json`` is part of the artifact and covered by
+its digest, so its numbers are computed on one thread and rounded: the same input gives the same bytes.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from bertjob_api.digest import canonical_json
+from bertjob_api.manifest import CorruptError
+from bertjob_tasks.classification import softmax
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+FILE: Final = "golden.json"
+SIZE: Final = 32
+"""Inputs kept: enough to show a broken kernel, few enough to check at every start."""
+TOLERANCE: Final = 0.05
+"""Largest difference of a probability from the recorded one; rounding differs between CPUs, a broken kernel is far off."""
+_DIGITS: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One input and what it was answered."""
+
+    ids: tuple[int, ...]
+    """Token ids, unpadded."""
+    text: str | None
+    """None where texts may not be stored."""
+    fp32: tuple[float, ...]
+    """Logits of the FP32 model."""
+    served: tuple[float, ...]
+    """Logits of this artifact."""
+
+
+def to_json(items: Sequence[Item]) -> bytes:
+    """Return the content of ``golden.json``."""
+    rows = [
+        {
+            "ids": list(item.ids),
+            **({"text": item.text} if item.text is not None else {}),
+            "fp32": [round(value, _DIGITS) for value in item.fp32],
+            "served": [round(value, _DIGITS) for value in item.served],
+        }
+        for item in items
+    ]
+    return canonical_json({"format": 1, "items": rows})
+
+
+def from_json(data: bytes) -> tuple[Item, ...]:
+    """Return the items; raises CorruptError."""
+    try:
+        return tuple(_item(row) for row in json.loads(data)["items"])
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"{FILE}: cannot be read ({error!r}); the artifact is damaged, run optimize again"
+        raise CorruptError(message) from error
+
+
+def _item(row: dict[str, Any]) -> Item:
+    return Item(
+        ids=tuple(int(value) for value in row["ids"]),
+        text=row.get("text"),
+        fp32=tuple(float(value) for value in row["fp32"]),
+        served=tuple(float(value) for value in row["served"]),
+    )
+
+
+def same_answer(recorded: Sequence[float], got: Array) -> bool:
+    """Return whether the logits *got* mean what was recorded: finite, and every probability within ``TOLERANCE``."""
+    expected = softmax(np.array(recorded))
+    if got.shape != expected.shape or not np.isfinite(got).all():
+        return False
+    return bool(np.abs(softmax(got) - expected).max() <= TOLERANCE)

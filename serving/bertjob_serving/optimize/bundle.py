@@ -1,0 +1,85 @@
+"""What a candidate's process is given: held-out and calibration texts as token ids, and how to measure."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from bertjob_serving.optimize.weights import Array
+
+_ARRAYS: Final = "texts.npz"
+_SETTINGS: Final = "settings.json"
+MODEL: Final = "model"
+"""Folder of the trained model, within the working folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How candidates are measured; the same for all of them."""
+
+    threads: int
+    max_length: int
+    """Tokens of the longest text."""
+    rounds: int = 15
+    """Most interleaved rounds that are timed."""
+    budget_s: float = 30.0
+    """Seconds after which no further round is begun."""
+    timed_texts: int = 32
+    """Held-out texts timed in each round: a sample of the real lengths."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """The inputs of every candidate."""
+
+    heldout: tuple[Array, ...]
+    """Token ids (S,) int32 of each held-out text."""
+    expected: Array
+    """Class of each held-out text."""
+    calibration: tuple[Array, ...]
+    """Token ids (S,) int32 of training texts."""
+    golden: tuple[int, ...]
+    """Indices of the held-out texts that become the golden set."""
+    golden_texts: tuple[str, ...] | None
+    """Their texts; None where texts may not be stored."""
+    settings: Settings
+
+    def save(self, folder: Path) -> None:
+        """Write the bundle into the working folder."""
+        arrays = {**_flat("heldout", self.heldout), **_flat("calibration", self.calibration)}
+        np.savez(folder / _ARRAYS, allow_pickle=False, expected=self.expected, **arrays)
+        plain = {"golden": self.golden, "golden_texts": self.golden_texts, "settings": asdict(self.settings)}
+        (folder / _SETTINGS).write_text(json.dumps(plain), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Bundle":
+        """Return the bundle of the working folder."""
+        plain = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+        texts = plain["golden_texts"]
+        with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
+            return cls(
+                heldout=_split(arrays["heldout"], arrays["heldout_ends"]),
+                expected=arrays["expected"],
+                calibration=_split(arrays["calibration"], arrays["calibration_ends"]),
+                golden=tuple(plain["golden"]),
+                golden_texts=None if texts is None else tuple(texts),
+                settings=Settings(**plain["settings"]),
+            )
+
+
+def spread(count: int, *, wanted: int) -> tuple[int, ...]:
+    """Return *wanted* indices spread evenly over range(*count*), or all of them when there are fewer."""
+    return tuple(range(count)) if count <= wanted else tuple(index * count // wanted for index in range(wanted))
+
+
+def _flat(name: str, texts: Sequence[Array]) -> dict[str, Array]:
+    ends = np.cumsum([len(ids) for ids in texts], dtype=np.int64)
+    return {name: np.concatenate([*texts, np.zeros(0, np.int32)]), f"{name}_ends": ends}
+
+
+def _split(flat: Array, ends: Array) -> tuple[Array, ...]:
+    starts = [0, *ends[:-1].tolist()]
+    return tuple(np.ascontiguousarray(flat[start:end]) for start, end in zip(starts, ends.tolist(), strict=False))

@@ -1,0 +1,151 @@
+"""
+One candidate, built and measured in a process of its own: ``python -m bertjob_serving.optimize.candidate METHOD FOLDER``.
+
+A crash, a hang or a full memory takes this process alone. It leaves the artifact's files in ``FOLDER/METHOD`` and
+``FOLDER/METHOD.json``: the outcome, or the reason why there is none.
+"""
+
+import ctypes
+import json
+import logging
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import openvino as ov
+
+from bertjob_serving import cpu, engine, golden
+from bertjob_serving.optimize import graph, int8, ir, measure, static
+from bertjob_serving.optimize.bundle import MODEL, Bundle
+from bertjob_serving.optimize.outcome import Latency, Outcome
+from bertjob_serving.optimize.weights import Array, Trained, read_trained
+from bertjob_tasks import tokenizer_files
+
+_log = logging.getLogger(__name__)
+
+FP32: Final = "fp32"
+TOKENIZER: Final = "tokenizer.json"
+_PR_SET_PDEATHSIG: Final = 1
+"""Source: linux/prctl.h."""
+
+Builder = Callable[[Trained, Bundle], ov.Model]
+BUILDERS: Final[dict[str, Builder]] = {
+    FP32: lambda trained, _: graph.build(trained, store=graph.Float32()),
+    "dynamic": lambda trained, _: graph.build(trained, store=int8.Int8()),
+    "static": lambda trained, bundle: static.quantized(trained, bundle.calibration),
+}
+"""How each method makes its graph."""
+
+
+def produce(method: str, folder: Path) -> Outcome:
+    """Build, measure and complete the artifact folder of *method* within the working folder; FP32 comes first."""
+    bundle = Bundle.load(folder)
+    target = folder / method
+    _log.info("%s: building", method)
+    ir.save(BUILDERS[method](read_trained(folder / MODEL), bundle), target)
+    threads = bundle.settings.threads
+    own = engine.Engine(target, threads=threads)
+    classes = measure.classes(own, bundle.heldout, name=method)
+    _log.info("%s: timing %d texts", method, min(len(bundle.heldout), bundle.settings.timed_texts))
+    mix, longest = _times(method, own, bundle, folder)
+    _write_tokenizer(folder / MODEL, target / TOKENIZER)
+    (target / golden.FILE).write_bytes(golden.to_json(_golden(bundle, folder, target)))
+    return Outcome(
+        method=method,
+        classes=classes,
+        latency=_latency(mix[method], longest[method]),
+        fp32_latency=_latency(mix[FP32], longest[FP32]),
+        speedups=measure.ratios(mix[FP32], mix[method]),
+        longest_speedups=measure.ratios(longest[FP32], longest[method]),
+        weights_bytes=(target / engine.BIN).stat().st_size,
+        engine=f"{engine.NAME} {engine.version()}, {threads} threads",
+        cpu=cpu.model(),
+    )
+
+
+def _times(
+    method: str, own: engine.Engine, bundle: Bundle, folder: Path
+) -> tuple[dict[str, measure.Rounds], dict[str, measure.Rounds]]:
+    """Return the times at the data's lengths and at the greatest length, of *method* and FP32."""
+    settings = bundle.settings
+    engines = {method: own.logits_of}
+    if method != FP32:
+        engines[FP32] = engine.Engine(folder / FP32, threads=settings.threads).logits_of
+    by_length = sorted(range(len(bundle.heldout)), key=lambda index: len(bundle.heldout[index]))
+    picked = [by_length[index] for index in _middles(len(by_length), wanted=settings.timed_texts)]
+    order = np.random.default_rng(0).permutation(picked).tolist()
+    mix = measure.interleaved(
+        engines, [bundle.heldout[index] for index in order], rounds=settings.rounds, budget_s=settings.budget_s
+    )
+    stretched = np.resize(bundle.heldout[by_length[-1]], settings.max_length)
+    longest = measure.interleaved(engines, [stretched] * 4, rounds=settings.rounds, budget_s=settings.budget_s / 2)
+    return mix, longest
+
+
+def _middles(count: int, *, wanted: int) -> list[int]:
+    """Return the middle index of each of *wanted* equal parts of range(*count*), or all when there are fewer."""
+    return list(range(count)) if count <= wanted else [(2 * part + 1) * count // (2 * wanted) for part in range(wanted)]
+
+
+def _latency(mix: measure.Rounds, longest: measure.Rounds) -> Latency:
+    return Latency(
+        p50_ms=measure.percentile_ms(mix, 50),
+        p99_ms=measure.percentile_ms(mix, 99),
+        longest_p50_ms=measure.percentile_ms(longest, 50),
+    )
+
+
+def _golden(bundle: Bundle, folder: Path, target: Path) -> list[golden.Item]:
+    """Return the golden set, computed on one thread: how sums are split over threads must not show in its numbers."""
+    reference, own = (engine.Engine(path, threads=1) for path in (folder / FP32, target))
+    texts = bundle.golden_texts or (None,) * len(bundle.golden)
+    return [
+        golden.Item(
+            ids=tuple(bundle.heldout[index].tolist()),
+            text=text,
+            fp32=_floats(reference.logits_of(bundle.heldout[index])),
+            served=_floats(own.logits_of(bundle.heldout[index])),
+        )
+        for index, text in zip(bundle.golden, texts, strict=True)
+    ]
+
+
+def _floats(logits: Array) -> tuple[float, ...]:
+    return tuple(float(value) for value in logits)
+
+
+def _write_tokenizer(model: Path, target: Path) -> None:
+    """Copy the model's tokenizer, or write one from its vocabulary."""
+    if (model / TOKENIZER).is_file():
+        shutil.copyfile(model / TOKENIZER, target)
+    else:
+        tokenizer_files.load(model).save(str(target))
+
+
+def main(method: str, folder: Path) -> int:
+    """Write ``FOLDER/METHOD.json`` and return the exit code: 0 when the file says what came of it."""
+    _be_expendable()
+    try:
+        found = {"outcome": json.loads(produce(method, folder).to_json())}
+    except Exception as error:  # noqa: BLE001  # the boundary of the containment: whatever it is, the other candidates go on
+        _log.exception("%s: failed", method)
+        found = {"failure": f"{type(error).__name__}: {error}"}
+    (folder / f"{method}.json").write_text(json.dumps(found), encoding="utf-8")
+    return 0
+
+
+def _be_expendable() -> None:
+    """End with the parent, and be the first to go when memory runs out."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    score = Path("/proc/self/oom_score_adj")
+    if score.exists():
+        score.write_text("1000", encoding="ascii")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    sys.exit(main(sys.argv[1], Path(sys.argv[2])))

@@ -1,0 +1,230 @@
+"""
+The classifier as an OpenVINO graph, built straight from its tensors: no tracing, no torch.
+
+Every node has a name of its own choosing, so that the same tensors give the same bytes. Three things differ from the traced
+model, none of them in what it computes: the token type is always 0 and folded into the position table; query, key and value
+are one matrix product; the last layer is computed for [CLS] alone, since the classifier reads nothing else.
+
+Shapes: B texts, S tokens, H hidden size, L labels, N heads, D = H / N.
+Source: Devlin et al. 2018 (arXiv:1810.04805); tensor names of Hugging Face's BertForSequenceClassification.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol, TypeAlias
+
+import numpy as np
+import openvino as ov
+from openvino import opset15 as ops
+
+from bertjob_serving.optimize.weights import Array, BertConfig, Trained
+
+INPUT_IDS: Final = "input_ids"
+ATTENTION_MASK: Final = "attention_mask"
+LOGITS: Final = "logits"
+
+MASKED: Final = -10000.0
+"""Added to the scores of padding. Source: google-research/bert, modeling.py."""
+
+Node: TypeAlias = ov.Node
+
+
+class Store(Protocol):
+    """How weights stand in the graph; the graph around them is the same for every precision."""
+
+    def matrix(self, name: str, values: Array) -> Node:
+        """Return float32 *values* (out, in) as the right-hand side of a transposed product."""
+        ...
+
+    def rows(self, name: str, values: Array, ids: Node) -> Node:
+        """Return float32 rows (B, S, H) of the table *values* (V, H), picked by *ids* (B, S)."""
+        ...
+
+
+class Float32:
+    """Weights as they were trained."""
+
+    def matrix(self, name: str, values: Array) -> Node:
+        """Return the constant."""
+        return ops.constant(values, name=name)
+
+    def rows(self, name: str, values: Array, ids: Node) -> Node:
+        """Return a gather from the constant table."""
+        return ops.gather(ops.constant(values, name=name), ids, _index(0, f"{name}.axis"), name=f"{name}.rows")
+
+
+def build(trained: Trained, *, store: Store) -> ov.Model:
+    """
+    Return the classifier: ``input_ids`` and ``attention_mask`` (B, S) int32 to ``logits`` (B, L) float32.
+
+    Raises:
+        ValueError: a tensor is missing or has another shape than the configuration says.
+
+    """
+    graph = _Graph(trained, store)
+    ids = ops.parameter([-1, -1], np.int32, name=INPUT_IDS)
+    mask = ops.parameter([-1, -1], np.int32, name=ATTENTION_MASK)
+    ids.output(0).set_names({INPUT_IDS})
+    mask.output(0).set_names({ATTENTION_MASK})
+    bias = _mask_bias(mask)
+    hidden = graph.embed(ids)
+    for index in range(trained.config.layers):
+        hidden = graph.layer(index, hidden, bias, only_cls=index == trained.config.layers - 1)
+    logits = graph.classify(ops.squeeze(hidden, _index(1, "cls.axis"), name="cls"))
+    logits.output(0).set_names({LOGITS})
+    return ov.Model([ops.result(logits, name="logits.result")], [ids, mask], "bert-classifier")
+
+
+class _Graph:
+    """Blocks of the encoder over one model's tensors."""
+
+    def __init__(self, trained: Trained, store: Store) -> None:
+        self._config: BertConfig = trained.config
+        self._tensors: Mapping[str, Array] = trained.tensors
+        self._store = store
+
+    def embed(self, ids: Node) -> Node:
+        """Return the normalized sum of word, position and type embeddings (B, S, H)."""
+        base = "bert.embeddings"
+        words = self._tensor(f"{base}.word_embeddings.weight", None, self._config.hidden_size)
+        positions = self._tensor(
+            f"{base}.position_embeddings.weight", self._config.max_positions, self._config.hidden_size
+        )
+        types = self._tensor(f"{base}.token_type_embeddings.weight", None, self._config.hidden_size)
+        table = ops.constant(positions + types[0], name=f"{base}.positions")
+        length = ops.gather(
+            ops.shape_of(ids, name=f"{base}.shape"),
+            _index(1, f"{base}.one"),
+            _index(0, f"{base}.zero"),
+            name=f"{base}.length",
+        )
+        stop = ops.unsqueeze(length, _index(0, f"{base}.front"), name=f"{base}.stop")
+        used = ops.slice(
+            table,
+            _vector([0], f"{base}.start"),
+            stop,
+            _vector([1], f"{base}.step"),
+            _vector([0], f"{base}.rows"),
+            name=f"{base}.used",
+        )
+        rows = self._store.rows(f"{base}.word_embeddings", words, ids)
+        return self._norm(ops.add(rows, used, name=f"{base}.sum"), f"{base}.LayerNorm")
+
+    def layer(self, index: int, hidden: Node, bias: Node, *, only_cls: bool) -> Node:
+        """Return the hidden states after one encoder layer, (B, S, H), or (B, 1, H) for [CLS] alone."""
+        base = f"bert.encoder.layer.{index}"
+        queried = (
+            ops.gather(hidden, _vector([0], f"{base}.cls"), _index(1, f"{base}.cls.axis"), name=f"{base}.cls.states")
+            if only_cls
+            else hidden
+        )
+        context = self._attention(f"{base}.attention.self", queried, hidden, bias)
+        attended = self._linear(f"{base}.attention.output.dense", context)
+        hidden = self._norm(
+            ops.add(attended, queried, name=f"{base}.attention.sum"), f"{base}.attention.output.LayerNorm"
+        )
+        wide = self._activate(self._linear(f"{base}.intermediate.dense", hidden), f"{base}.intermediate.activation")
+        narrow = self._linear(f"{base}.output.dense", wide)
+        return self._norm(ops.add(narrow, hidden, name=f"{base}.sum"), f"{base}.output.LayerNorm")
+
+    def classify(self, cls: Node) -> Node:
+        """Return the logits (B, L) of the [CLS] states (B, H): pooler, hidden layers of the head if any, output."""
+        x = ops.tanh(self._linear("bert.pooler.dense", cls), name="bert.pooler.tanh")
+        index = 0
+        while f"head.{index}.weight" in self._tensors:
+            x = ops.gelu(self._linear(f"head.{index}", x), "erf", name=f"head.{index}.activation")
+            index += 1
+        return self._linear("classifier", x)
+
+    def _attention(self, base: str, queried: Node, hidden: Node, bias: Node) -> Node:
+        names = ("query", "key", "value")
+        if queried is hidden:
+            fused = self._joined(base, names, hidden)
+            query, key, value = (self._heads(f"{base}.{name}", node) for name, node in zip(names, fused, strict=True))
+        else:
+            fused = self._joined(base, names[1:], hidden)
+            query = self._heads(f"{base}.query", self._linear(f"{base}.query", queried))
+            key, value = (self._heads(f"{base}.{name}", node) for name, node in zip(names[1:], fused, strict=True))
+        mixed = ops.scaled_dot_product_attention(query, key, value, bias, name=f"{base}.product")
+        back = ops.transpose(mixed, _vector([0, 2, 1, 3], f"{base}.order"), name=f"{base}.back")
+        return ops.reshape(
+            back, _vector([0, 0, self._config.hidden_size], f"{base}.shape"), special_zero=True, name=f"{base}.context"
+        )
+
+    def _joined(self, base: str, names: tuple[str, ...], x: Node) -> list[Node]:
+        """Return several products of the same input, computed as one."""
+        hidden = self._config.hidden_size
+        weight = np.concatenate([self._tensor(f"{base}.{name}.weight", hidden, hidden) for name in names])
+        bias = np.concatenate([self._tensor(f"{base}.{name}.bias", hidden) for name in names])
+        joined = self._product(f"{base}.{'_'.join(names)}", x, weight, bias)
+        parts = ops.split(joined, _index(2, f"{base}.split.axis"), len(names), name=f"{base}.split")
+        return [parts.output(index) for index in range(len(names))]
+
+    def _heads(self, base: str, x: Node) -> Node:
+        """Return (B, S, H) as (B, N, S, D)."""
+        size = self._config.hidden_size // self._config.heads
+        split = ops.reshape(
+            x, _vector([0, 0, self._config.heads, size], f"{base}.shape"), special_zero=True, name=f"{base}.split"
+        )
+        return ops.transpose(split, _vector([0, 2, 1, 3], f"{base}.order"), name=f"{base}.heads")
+
+    def _linear(self, base: str, x: Node) -> Node:
+        weight = self._tensor(f"{base}.weight", None, None)
+        return self._product(base, x, weight, self._tensor(f"{base}.bias", weight.shape[0]))
+
+    def _product(self, base: str, x: Node, weight: Array, bias: Array) -> Node:
+        product = ops.matmul(x, self._store.matrix(f"{base}.weight", weight), False, True, name=f"{base}.product")
+        return ops.add(product, ops.constant(bias, name=f"{base}.bias"), name=base)
+
+    def _norm(self, x: Node, base: str) -> Node:
+        """Return the layer normalization over the last axis."""
+        normal = ops.mvn(
+            x, _vector([-1], f"{base}.axes"), True, self._config.layer_norm_eps, "inside_sqrt", name=f"{base}.normal"
+        )
+        size = self._config.hidden_size
+        scaled = ops.multiply(
+            normal, ops.constant(self._tensor(f"{base}.weight", size), name=f"{base}.weight"), name=f"{base}.scaled"
+        )
+        return ops.add(scaled, ops.constant(self._tensor(f"{base}.bias", size), name=f"{base}.bias"), name=base)
+
+    def _activate(self, x: Node, name: str) -> Node:
+        return _ACTIVATIONS[self._config.activation](x, name)
+
+    def _tensor(self, name: str, *shape: int | None) -> Array:
+        tensor = self._tensors.get(name)
+        if tensor is None:
+            message = f"model.safetensors: has no tensor {name}; expected the names of BertForSequenceClassification, export the model again"
+            raise ValueError(message)
+        if len(tensor.shape) != len(shape) or any(
+            want not in (None, got) for got, want in zip(tensor.shape, shape, strict=True)
+        ):
+            message = f"model.safetensors: {name} has shape {tensor.shape}, expected {shape} from config.json; export the model again"
+            raise ValueError(message)
+        return tensor
+
+
+_ACTIVATIONS: Final[Mapping[str, Callable[[Node, str], Node]]] = {
+    "gelu": lambda x, name: ops.gelu(x, "erf", name=name),
+    "gelu_new": lambda x, name: ops.gelu(x, "tanh", name=name),
+    "gelu_pytorch_tanh": lambda x, name: ops.gelu(x, "tanh", name=name),
+    "relu": lambda x, name: ops.relu(x, name=name),
+}
+
+
+def _mask_bias(mask: Node) -> Node:
+    """Return (B, 1, 1, S): 0 for tokens, ``MASKED`` for padding."""
+    kept = ops.convert(mask, np.float32, name="mask.float")
+    absent = ops.subtract(_scalar(1.0, "mask.one"), kept, name="mask.absent")
+    bias = ops.multiply(absent, _scalar(MASKED, "mask.masked"), name="mask.scores")
+    return ops.unsqueeze(bias, _vector([1, 2], "mask.axes"), name="mask.bias")
+
+
+def _index(value: int, name: str) -> Node:
+    return ops.constant(np.int64(value), name=name)
+
+
+def _vector(values: list[int], name: str) -> Node:
+    return ops.constant(np.array(values, np.int64), name=name)
+
+
+def _scalar(value: float, name: str) -> Node:
+    return ops.constant(np.float32(value), name=name)

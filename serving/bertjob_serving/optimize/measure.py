@@ -1,0 +1,91 @@
+"""What one engine answers, and how long it takes beside another one."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, Protocol
+
+import numpy as np
+
+from bertjob_serving.optimize.weights import Array
+
+_log = logging.getLogger(__name__)
+_BATCH: Final = 16
+_REPORT_S: Final = 5.0
+MIN_ROUNDS: Final = 5
+"""Rounds that are timed whatever the budget says: fewer tell nothing about their spread."""
+
+Rounds = list[list[float]]
+"""Seconds of each text in each round."""
+
+
+class Engine(Protocol):
+    """What is asked of an engine."""
+
+    def logits(self, ids: Array, mask: Array) -> Array:
+        """Return the logits (B, L) of token ids (B, S)."""
+        ...
+
+
+def classes(engine: Engine, texts: Sequence[Array], *, name: str) -> tuple[int, ...]:
+    """Return the class that *engine* gives to each of *texts*; *name* stands in the progress lines."""
+    found: dict[int, int] = {}
+    reported = time.monotonic()
+    for batch in batches([len(ids) for ids in texts], size=_BATCH):
+        ids = np.stack([texts[index] for index in batch])
+        tops = engine.logits(ids, np.ones_like(ids)).argmax(axis=1)
+        found.update(zip(batch, tops.tolist(), strict=True))
+        if time.monotonic() - reported >= _REPORT_S:
+            reported = time.monotonic()
+            _log.info("%s: answered %d of %d held-out texts", name, len(found), len(texts))
+    return tuple(found[index] for index in range(len(texts)))
+
+
+def batches(lengths: Sequence[int], *, size: int) -> Iterator[list[int]]:
+    """Yield the indices of *lengths* in groups of equal length, so that nothing is padded."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: (lengths[index], index)):
+        if batch and (len(batch) == size or lengths[index] != lengths[batch[0]]):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def interleaved(
+    engines: Mapping[str, Callable[[Array], object]], texts: Sequence[Array], *, rounds: int, budget_s: float
+) -> dict[str, Rounds]:
+    """
+    Return the seconds that each engine takes for each text, one at a time, round by round.
+
+    In a round every engine works through all texts; who begins changes from round to round. The first round is not counted:
+    caches are cold. Rounds end after *rounds*, or when *budget_s* is over and ``MIN_ROUNDS`` are done.
+    """
+    taken: dict[str, Rounds] = {name: [] for name in engines}
+    start = time.monotonic()
+    for number in range(rounds + 1):
+        order = list(engines) if number % 2 else list(engines)[::-1]
+        for name in order:
+            seconds = [_timed(engines[name], ids) for ids in texts]
+            if number > 0:
+                taken[name].append(seconds)
+        if number >= MIN_ROUNDS and time.monotonic() - start > budget_s:
+            break
+    return taken
+
+
+def _timed(infer: Callable[[Array], object], ids: Array) -> float:
+    start = time.perf_counter()
+    infer(ids)
+    return time.perf_counter() - start
+
+
+def percentile_ms(rounds: Rounds, percent: float) -> float:
+    """Return a percentile over all texts and rounds, in milliseconds."""
+    return round(float(np.percentile(np.array(rounds), percent)) * 1e3, 3)
+
+
+def ratios(slow: Rounds, fast: Rounds) -> tuple[float, ...]:
+    """Return how many times faster *fast* was than *slow* in each round, over all texts of the round."""
+    return tuple(sum(before) / sum(after) for before, after in zip(slow, fast, strict=True))

@@ -1,0 +1,198 @@
+"""The optimize step from top to bottom; every part that is done already is found in storage and not done again."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from bertjob_api import layout, termination
+from bertjob_api.digest import canonical_json
+from bertjob_api.job import BertJob
+from bertjob_api.parse import dump
+from bertjob_api.spec import Gate
+from bertjob_api.termination import Failure, Result
+from bertjob_serving import cpu
+from bertjob_serving.optimize import build, estimates, gate, heldout, report
+from bertjob_serving.optimize.bundle import MODEL, Bundle, Settings, spread
+from bertjob_serving.optimize.candidate import FP32
+from bertjob_serving.optimize.outcome import Record
+from bertjob_serving.optimize.report import Row
+from bertjob_serving.optimize.weights import CONFIG, read_config
+from bertjob_storage import folders, open_storage
+from bertjob_storage.protocol import NotFoundError, Storage
+from bertjob_tasks import encoding
+from bertjob_tasks import labels as task_labels
+from bertjob_tasks.metrics import accuracy
+
+_log = logging.getLogger(__name__)
+TASKS: Final = ("sequence-classification",)
+GATE_FAILED: Final = "GateFailed"
+
+
+class OptimizeError(Exception):
+    """The reference could not be built or measured; nothing can be judged without it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What is optimized, and where the work is done."""
+
+    job: BertJob
+    model_uri: str
+    model_sha256: str
+    scratch: Path
+    """Empty local folder."""
+    timeout_s: float = build.TIMEOUT_S
+
+
+def optimize(inputs: Inputs) -> Result:
+    """
+    Return the result of the optimize step: published artifact, evaluation and verdict.
+
+    Raises:
+        ValueError: data, model or spec cannot be used.
+        StorageError: storage did not do what was asked.
+        OptimizeError: FP32 itself could not be measured.
+
+    """
+    spec = inputs.job.spec
+    if spec.model.task not in TASKS:
+        message = f"spec.model.task: {spec.model.task} cannot be optimized yet, expected {' or '.join(TASKS)}; store the trained model without optimize and serving"
+        raise ValueError(message)
+    storage = open_storage(spec.storage.prefix)
+    source = heldout.download(spec.data.validation, spec=spec, folder=inputs.scratch / "validation")
+    name = layout.optimize_id(inputs.job, model_sha256=inputs.model_sha256, validation_sha256=source.sha256)
+    run = f"{layout.job_root(inputs.job)}/{name}"
+    committed = _committed(storage, run)
+    if committed is not None:
+        _log.info("%s: found finished, nothing to do", run)
+        return committed
+    shop, bundle = _prepare(inputs, storage, run, source)
+    fp32 = build.candidate(shop, FP32)
+    if isinstance(fp32, str):
+        message = f"fp32: {fp32}"
+        raise OptimizeError(message)
+    methods = spec.optimize.methods if spec.optimize is not None else ()
+    made: dict[str, Record | str] = {method: build.candidate(shop, method) for method in methods}
+    rows = _judged(fp32, made, bundle, spec.gate or Gate())
+    result = _result(rows, examples=len(bundle.expected))
+    _log.info("candidates on %s:\n%s", cpu.model(), report.table(rows))
+    _commit(shop, source, rows, result)
+    return result
+
+
+def _committed(storage: Storage, run: str) -> Result | None:
+    """Return the result of an earlier run whose artifact is still there, or None."""
+    try:
+        result = termination.decode(storage.get(f"{run}/result.json").decode())
+        if result is not None and result.artifact is not None:
+            folders.read_manifest(storage, result.artifact.uri, sha256=result.artifact.sha256)
+    except NotFoundError:
+        return None
+    return result
+
+
+def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source) -> tuple[build.Workshop, Bundle]:
+    """Fetch the model, encode the texts and write the bundle into the working folder."""
+    spec, folder = inputs.job.spec, inputs.scratch / "work"
+    _log.info("fetching the trained model from %s", inputs.model_uri)
+    trained = folders.fetch(open_storage(inputs.model_uri), inputs.model_uri, folder / MODEL, inputs.model_sha256)
+    config = read_config(folder / MODEL / CONFIG)
+    labels = trained.labels or config.labels
+    max_length = min(spec.data.max_sequence_length, config.max_positions)
+    encoder = encoding.Encoder.from_folder(folder / MODEL, max_length=max_length)
+    examples = heldout.read(source, spec=spec, labels=labels)
+    golden = spread(len(examples), wanted=32)
+    bundle = Bundle(
+        heldout=tuple(item.ids for item in encoder.encode([example.text for example in examples])),
+        expected=task_labels.numbers(examples, labels),
+        calibration=_calibration(inputs, encoder),
+        golden=golden,
+        golden_texts=tuple(examples[index].text for index in golden) if spec.privacy.store_texts else None,
+        settings=Settings(threads=cpu.available(), max_length=max_length),
+    )
+    bundle.save(folder)
+    shop = build.Workshop(
+        job=inputs.job,
+        storage=storage,
+        folder=folder,
+        run=run,
+        labels=labels,
+        max_length=max_length,
+        origin={"model": inputs.model_sha256},
+        timeout_s=inputs.timeout_s,
+    )
+    return shop, bundle
+
+
+def _calibration(inputs: Inputs, encoder: encoding.Encoder) -> tuple[encoding.Ids, ...]:
+    """Return the token ids of training texts, or nothing when no method needs them."""
+    spec = inputs.job.spec
+    if spec.optimize is None or "static" not in spec.optimize.methods:
+        return ()
+    source = heldout.download(spec.data.train, spec=spec, folder=inputs.scratch / "train")
+    texts = heldout.calibration_texts(source, spec=spec, wanted=spec.optimize.calibration_samples)
+    return tuple(item.ids for item in encoder.encode(texts))
+
+
+def _judged(fp32: Record, made: dict[str, Record | str], bundle: Bundle, limits: Gate) -> list[Row]:
+    """Return FP32's row and one for each candidate."""
+    reference = np.array(fp32.outcome.classes) == bundle.expected
+    rows = [Row(method=FP32, record=fp32, value=accuracy(np.array(fp32.outcome.classes), bundle.expected))]
+    for method, record in made.items():
+        if isinstance(record, str):
+            rows.append(Row(method=method, record=None, value=None, verdict="Failed", failure=record))
+            continue
+        outcome = record.outcome
+        figures = gate.Figures(
+            accuracy_drop=estimates.accuracy_drop(reference, np.array(outcome.classes) == bundle.expected),
+            examples=len(bundle.expected),
+            speedup=estimates.typical(outcome.speedups),
+            size_ratio=outcome.weights_bytes / fp32.outcome.weights_bytes,
+            int8_feature=cpu.int8_feature(cpu.features()) is not None,
+        )
+        checks = gate.judge(figures, limits)
+        value = accuracy(np.array(outcome.classes), bundle.expected)
+        rows.append(
+            Row(method=method, record=record, value=value, figures=figures, checks=checks, verdict=gate.verdict(checks))
+        )
+    return rows
+
+
+def _result(rows: list[Row], *, examples: int) -> Result:
+    """Return the result: the fastest candidate that passed, FP32 when there was none to judge, else a failure."""
+    fp32, candidates = rows[0], rows[1:]
+    assert fp32.record is not None, "FP32 is the reference"
+    if not candidates:
+        evaluation = report.evaluation(fp32, None, examples=examples, verdict=None)
+        return Result(artifact=fp32.record.artifact, evaluation=evaluation)
+    ranked = [
+        (row.method, row.verdict or "Failed", row.figures.speedup.value if row.figures and row.figures.speedup else 0.0)
+        for row in candidates
+    ]
+    name = gate.best(ranked)
+    chosen = next(row for row in candidates if row.method == name)
+    verdict = chosen.verdict or "Failed"
+    evaluation = report.evaluation(fp32, chosen, examples=examples, verdict=verdict)
+    details = report.details(candidates)
+    if verdict == "Passed" and chosen.record is not None:
+        return Result(artifact=chosen.record.artifact, evaluation=evaluation, details=details)
+    failure = Failure(reason=GATE_FAILED, message=f"no candidate passed the gate ({verdict}); {' | '.join(details)}")
+    return Result(evaluation=evaluation, details=details, failure=failure)
+
+
+def _commit(shop: build.Workshop, source: heldout.Source, rows: list[Row], result: Result) -> None:
+    """Write evaluation.json, then result.json, unless a candidate may do better at another try."""
+    assert result.evaluation is not None, "every judgement has an evaluation"
+    inputs = {
+        "cpu": cpu.model(),
+        "model": shop.origin["model"],
+        "validation": source.sha256,
+        "gate": dump(shop.job.spec.gate or Gate()),
+    }
+    evaluation = report.as_json(rows, result.evaluation, inputs=inputs)
+    shop.storage.put(f"{shop.run}/evaluation.json", canonical_json(evaluation))
+    if result.failure is None or all(row.record is not None for row in rows):
+        shop.storage.put(f"{shop.run}/result.json", termination.encode(result).encode("ascii"))

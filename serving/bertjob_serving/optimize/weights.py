@@ -1,0 +1,102 @@
+"""The trained model as read from its folder: hyperparameters, labels and float32 tensors under Hugging Face names."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+CONFIG: Final = "config.json"
+WEIGHTS: Final = "model.safetensors"
+ACTIVATIONS: Final = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BertConfig:
+    """What the graph needs of ``config.json``."""
+
+    layers: int
+    hidden_size: int
+    heads: int
+    max_positions: int
+    layer_norm_eps: float
+    activation: str
+    """One of ``ACTIVATIONS``; of the feed-forward blocks."""
+    labels: tuple[str, ...]
+    """In the order of the outputs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A trained classifier."""
+
+    config: BertConfig
+    tensors: Mapping[str, Array]
+    """float32, C-contiguous, keyed by ``bert.*``, ``classifier.*`` and ``head.*``."""
+
+
+def read_trained(folder: Path) -> Trained:
+    """
+    Return the model in a Hugging Face folder.
+
+    Raises:
+        ValueError: a file is missing or unreadable, or the model is none that this package can convert.
+
+    """
+    config = read_config(folder / CONFIG)
+    path = folder / WEIGHTS
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError, TypeError, AttributeError) as error:
+        message = f"{path}: cannot be read as float tensors ({error}); expected safetensors in float32 or float16, export the model again"
+        raise ValueError(message) from error
+    return Trained(config=config, tensors={name: _float32(tensor) for name, tensor in tensors.items()})
+
+
+def read_config(path: Path) -> BertConfig:
+    """Return the hyperparameters; raises ValueError when the model is no absolute-position BERT encoder."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        config = _config(value)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        message = (
+            f"{path}: cannot be read as the configuration of a BERT classifier ({error!r}); export the model again"
+        )
+        raise ValueError(message) from error
+    _require(path, "model_type", value.get("model_type"), ("bert",))
+    _require(path, "hidden_act", config.activation, ACTIVATIONS)
+    _require(path, "position_embedding_type", value.get("position_embedding_type", "absolute"), ("absolute",))
+    _require(path, "is_decoder", value.get("is_decoder", False), (False,))
+    return config
+
+
+def _config(value: Mapping[str, Any]) -> BertConfig:
+    # Source: transformers PretrainedConfig: two labels of these names are not written out.
+    named = value.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})
+    labels = {int(index): str(name) for index, name in named.items()}
+    return BertConfig(
+        layers=int(value["num_hidden_layers"]),
+        hidden_size=int(value["hidden_size"]),
+        heads=int(value["num_attention_heads"]),
+        max_positions=int(value["max_position_embeddings"]),
+        layer_norm_eps=float(value.get("layer_norm_eps", 1e-12)),
+        activation=str(value.get("hidden_act", "gelu")),
+        labels=tuple(labels[index] for index in range(len(labels))),
+    )
+
+
+def _require(path: Path, key: str, got: object, expected: tuple[object, ...]) -> None:
+    if got not in expected:
+        wanted = " or ".join(repr(item) for item in expected)
+        message = f"{path}: {key} is {got!r}, expected {wanted}; other models cannot be converted yet"
+        raise ValueError(message)
+
+
+def _float32(tensor: Array) -> Array:
+    return np.ascontiguousarray(tensor, dtype=np.float32) if np.issubdtype(tensor.dtype, np.floating) else tensor
