@@ -16,6 +16,11 @@ from bertjob_local.parts.state import PartState
 _RESTART_PAUSE_S = 1.0
 """Between an unasked end and the next start, so that a part that cannot run does not spin."""
 
+# Together with the sweep after them they stay below the 5 s that are promised for an end.
+_KUBELET_GRACE_S = 3.0
+"""It gives its pods 2 s."""
+_REST_GRACE_S = 1.0
+
 
 @dataclass(slots=True)
 class Running:
@@ -90,10 +95,10 @@ class Children:
         if each.process is None:
             each.phase = "waiting"
 
-    def end(self, *, grace_s: float) -> None:
+    def end(self) -> None:
         """End all processes: the kubelet first, so that its pods end through it, then the rest at once."""
-        self._end([each for each in self._all.values() if each.part.name == "kubelet"], grace_s=grace_s)
-        self._end(list(self._all.values()), grace_s=grace_s)
+        self._end([each for each in self._all.values() if each.part.name == "kubelet"], grace_s=_KUBELET_GRACE_S)
+        self._end(list(self._all.values()), grace_s=_REST_GRACE_S)
 
     def states(self) -> dict[str, PartState]:
         """Return what the state file says of each part."""

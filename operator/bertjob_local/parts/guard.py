@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 from bertjob_local.parts.child import kill_marked, marked_pids
 
-GRACE_S = 2.0
-"""For a kubelet that was told to end its pods."""
-SWEEPS_S = 2.0
+GRACE_S = 3.0
+"""For a kubelet that was told to end its pods; it gives them 2 s."""
+SWEEPS_S = 1.0
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """What one part is: a command, what it waits for, and how it shows that it is ready."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from signal import SIGKILL, SIGTERM, Signals
 from typing import Literal
@@ -14,11 +14,13 @@ Phase = Literal["waiting", "starting", "ready", "done", "stopped", "failed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """A GET that answers 200 once the part is ready."""
+    """A GET that answers 200, with an acceptable body, once the part is ready."""
 
     url: str
     token: str | None = field(default=None, repr=False)
     """Bearer token; None: no authentication."""
+    accepts: Callable[[bytes], bool] | None = None
+    """What the body must satisfy as well; None: anything will do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

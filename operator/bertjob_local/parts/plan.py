@@ -1,5 +1,6 @@
 """The parts of one cluster as values: commands, order, probes. Nothing here runs anything."""
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -245,5 +246,17 @@ def _kubelet(given: Inputs) -> Part:
         *(sys.executable, "-m", KUBELET_MODULE, "--kubeconfig", str(layout.kubeconfig)),
         *("--nodes", str(settings.nodes), "--state", str(layout.kubelet), *images),
     )
+    probe = Probe(
+        url=f"{server_url(given.ports)}/api/v1/nodes",
+        token=given.tokens["admin"],
+        accepts=lambda body: ready_nodes(body) >= settings.nodes,
+    )
     # It ends its pods when asked; killed outright it could not.
-    return Part(name="kubelet", argv=argv, needs=("apiserver",), death_signal=SIGTERM)
+    return Part(name="kubelet", argv=argv, needs=("apiserver",), probe=probe, death_signal=SIGTERM)
+
+
+def ready_nodes(node_list: bytes) -> int:
+    """Return how many Nodes of a NodeList, as JSON, are Ready."""
+    nodes = json.loads(node_list)["items"]
+    conditions = [each for node in nodes for each in node["status"].get("conditions", ())]
+    return sum(each["type"] == "Ready" and each["status"] == "True" for each in conditions)

@@ -10,7 +10,7 @@ TIMEOUT_S = 1.0
 
 
 def answers(probe: Probe, *, trust: ssl.SSLContext) -> bool:
-    """Return whether the probe gets 200; any failure to answer is a no."""
+    """Return whether the probe gets 200 and a body that it accepts; any failure to answer is a no."""
     target = urlsplit(probe.url)
     assert target.hostname is not None, f"a probe without a host: {probe.url}"
     connection: http.client.HTTPConnection
@@ -21,7 +21,9 @@ def answers(probe: Probe, *, trust: ssl.SSLContext) -> bool:
     headers = {"Authorization": f"Bearer {probe.token}"} if probe.token else {}
     try:
         connection.request("GET", target.path, headers=headers)
-        return connection.getresponse().status == http.client.OK
+        answer = connection.getresponse()
+        body = answer.read()
+        return answer.status == http.client.OK and (probe.accepts is None or probe.accepts(body))
     except (OSError, http.client.HTTPException):
         return False
     finally:

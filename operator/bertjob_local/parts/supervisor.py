@@ -24,8 +24,6 @@ from bertjob_local.parts.layout import Layout
 
 START_DEADLINE_S = 180.0
 """For a slow machine under load; an idle one needs seconds."""
-GRACE_S = 1.5
-"""For each of the two waves of an end: kubelet, then the rest."""
 
 _STEP_S = 0.05
 _IDLE_STEP_S = 1.0
@@ -60,7 +58,7 @@ class Supervisor:
                     break
                 self._wait(children)
         finally:
-            children.end(grace_s=GRACE_S)
+            children.end()
             child.kill_marked(self._id)
             guard.kill()
             guard.wait()

@@ -1,5 +1,6 @@
 """The parts of a local cluster as values."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,15 @@ def test_settings_refuse_what_cannot_run(parts: tuple[str, ...], nodes: int, sai
     """A choice that cannot run is refused with its field, before anything starts."""
     with pytest.raises(ValueError, match=said):
         Settings(parts=parts, nodes=nodes)
+
+
+def test_ready_nodes_are_counted():
+    """Registered is not ready: only Nodes whose Ready condition is True count."""
+    conditions: list[list[dict[str, str]]] = [
+        [{"type": "Ready", "status": "True"}, {"type": "MemoryPressure", "status": "False"}],
+        [{"type": "Ready", "status": "Unknown"}],
+        [],
+    ]
+    nodes = [{"status": {"conditions": each}} for each in conditions]
+
+    assert plan.ready_nodes(json.dumps({"items": [*nodes, {"status": {}}]}).encode()) == 1
