@@ -20,14 +20,15 @@ MINIMAL: Object = {
 def a_job(**spec: Any) -> Object:
     """Return a valid BertJob object; keyword arguments are merged into its spec, nested dictionaries included."""
     job = copy.deepcopy(MINIMAL)
-    _merge(job["spec"], spec)
+    merge(job["spec"], spec)
     return job
 
 
-def _merge(target: Object, changes: Object) -> None:
+def merge(target: Object, changes: Object) -> None:
+    """Put *changes* into *target*, dictionary by dictionary; None removes a key."""
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(target.get(key), dict):
-            _merge(target[key], value)
+            merge(target[key], value)
         elif value is None:
             target.pop(key, None)
         else:
