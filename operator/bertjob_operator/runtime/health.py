@@ -37,10 +37,10 @@ async def serve(
             web.get("/metrics", _exposing(metrics)),
         ]
     )
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host or None, port, shutdown_timeout=1).start()
+        await web.TCPSite(runner, host or None, port).start()
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

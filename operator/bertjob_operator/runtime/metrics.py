@@ -1,11 +1,12 @@
 """What the runtime itself counts, in Prometheus' terms; others may register theirs in the same registry."""
 
+from collections.abc import Sized
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from bertjob_operator.runtime import controller
-from bertjob_operator.runtime.controller import Controller, Reconciled
+from bertjob_operator.runtime.controller import Reconciled
 from bertjob_operator.runtime.lease import Elector
 
 BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
@@ -36,9 +37,9 @@ class Metrics:
         self._duration.observe(turn.duration.total_seconds())
         controller.log(turn)
 
-    def watch_queue(self, of: Controller[object]) -> None:
-        """Show the depth of the queue of *of* from now on."""
-        self._depth.set_function(lambda: len(of.queue))
+    def watch_queue(self, queue: Sized) -> None:
+        """Show the length of *queue* from now on."""
+        self._depth.set_function(lambda: len(queue))
 
     def watch_leader(self, elector: Elector) -> None:
         """Show whether *elector* leads from now on."""

@@ -142,7 +142,7 @@ async def test_changes_during_a_call_lead_to_one_more() -> None:
         recorder.gate.set()
 
         assert await recorder.calls.get() == "a"
-        assert sorted([(await recorder.turns.get()).key for _ in range(3)]) == ["a", "a", "b"]
+        assert sorted([str((await recorder.turns.get()).key) for _ in range(3)]) == ["a", "a", "b"]
         assert recorder.calls.empty()
 
 
@@ -174,7 +174,9 @@ async def test_failures_are_tried_again(error: Exception, result: str) -> None:
         controller.queue.add("b")
         turns = [await recorder.turns.get() for _ in range(3)]
 
-    assert sorted((turn.key, turn.result) for turn in turns) == sorted([("a", result), ("b", "done"), ("a", "done")])
+    assert sorted((str(turn.key), turn.result) for turn in turns) == sorted(
+        [("a", result), ("b", "done"), ("a", "done")]
+    )
     assert [turn.error for turn in turns if turn.error] == [error]
 
 

@@ -54,7 +54,7 @@ class Script:
 
 
 async def _first(count: int, source: Script) -> list[tuple[str, str]]:
-    found = []
+    found: list[tuple[str, str]] = []
     async with aclosing(reflect(source, timings=QUICK)) as changes:
         async for change in changes:
             found.append((change.type, change.object.get("metadata", {}).get("name", "")))
