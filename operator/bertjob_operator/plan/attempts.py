@@ -1,0 +1,62 @@
+"""Training attempts: which one is current, and how many failures and disruptions there were."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from bertjob_api.termination import EVICTED
+from bertjob_operator.plan import clock, results
+from bertjob_operator.plan.children import Job, Pod
+from bertjob_operator.plan.observed import Observed
+
+
+def current(seen: Observed) -> int:
+    """Return the newest attempt that was started, or 0."""
+    return max([seen.job.status.attempt, *seen.training])
+
+
+def job(seen: Observed) -> Job | None:
+    """Return the Job of the current attempt, or None."""
+    return seen.training.get(current(seen))
+
+
+def has_started(seen: Observed) -> bool:
+    """Tell whether training was started before; the status says so even when the Job was deleted."""
+    return bool(seen.training) or seen.job.status.training is not None
+
+
+def is_missing(seen: Observed) -> bool:
+    """Tell whether the current attempt's Job was deleted under our feet."""
+    return has_started(seen) and job(seen) is None
+
+
+def is_disrupted(pod: Pod) -> bool:
+    """Tell whether the infrastructure ended *pod*, not its program."""
+    return pod.disrupted or (pod.ended is not None and pod.ended.exit_code == EVICTED)
+
+
+def _failures(each: Job, seen: Observed) -> Iterator[datetime]:
+    """Yield the time of each failure in one attempt; a Job that failed without a failed pod counts once."""
+    pods = [pod for pod in results.failed(each) if not is_disrupted(pod)]
+    for pod in pods:
+        assert pod.ended is not None
+        yield pod.ended.time or seen.now
+    if each.over and not pods and results.result(each) is None:
+        yield each.finished or seen.now
+
+
+def num_failures(seen: Observed, *, since: datetime | None = None) -> int:
+    """Return the failures of the program in all attempts, or those from *since* on."""
+    times = [time for each in seen.training.values() for time in _failures(each, seen)]
+    return sum(since is None or time >= since for time in times)
+
+
+def num_recent(seen: Observed) -> int:
+    """Return the failures within the window of ``spec.backoff``."""
+    return num_failures(seen, since=seen.now - clock.duration(seen.job.spec.backoff.window))
+
+
+def num_disruptions(seen: Observed) -> int:
+    """Return how often the infrastructure ended a pod or somebody deleted a Job."""
+    pods = [pod for each in seen.training.values() for pod in results.failed(each)]
+    deleted = current(seen) + 1 - len(seen.training) if has_started(seen) else 0
+    return sum(is_disrupted(pod) for pod in pods) + deleted

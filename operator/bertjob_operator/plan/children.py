@@ -1,0 +1,148 @@
+"""
+What the rules need to know of each child, as small frozen types.
+
+Parsed once (``reading``), so that no rule touches the spelling of Kubernetes. Absent is None everywhere.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bertjob_api.cluster import Object
+from bertjob_api.status import HistoryEntry
+from bertjob_api.termination import Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a pod's container ended."""
+
+    exit_code: int
+    reason: str
+    """CamelCase cause from the container runtime: Error, OOMKilled, Completed."""
+    message: str
+    """Termination message as text; "" when there was none."""
+    result: Result | None
+    """The message as our programs write it; None when it is none of theirs."""
+    time: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """One pod of the job, or one predictor pod."""
+
+    name: str
+    uid: str
+    phase: str
+    """Pending, Running, Succeeded, Failed or Unknown."""
+    ready: bool = False
+    scheduled: bool = False
+    node: str | None = None
+    ip: str | None = None
+    index: int | None = None
+    """Completion index; None outside Indexed Jobs."""
+    deletion: datetime | None = None
+    """When its grace ends, if it is being deleted."""
+    disrupted: bool = False
+    """The infrastructure ended it (DisruptionTarget)."""
+    trouble: str | None = None
+    """Why a container waits, if that is not part of a normal start: CrashLoopBackOff, ImagePullBackOff."""
+    crashes: int = 0
+    """Restarts of its containers by the kubelet."""
+    ended: Ended | None = None
+    last_words: str | None = None
+    """Message of the newest crash of a container that is restarted; None: it has not crashed."""
+    source_uri: str | None = None
+    """What KServe has it download; None outside serving."""
+    reason: str | None = None
+    """``status.reason``, such as Evicted."""
+    conditions: tuple[Mapping[str, Any], ...] = ()
+    """core/v1 PodCondition objects, kept whole because a status patch replaces the list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A batch/v1 Job with its pods, by index and name."""
+
+    name: str
+    uid: str
+    created: datetime | None
+    completions: int
+    suspended: bool
+    complete: bool
+    failed: bool
+    failed_reason: str | None
+    """Reason of the Failed condition: BackoffLimitExceeded, PodFailurePolicy, DeadlineExceeded."""
+    failed_message: str | None
+    finished: datetime | None
+    """When it became complete or failed."""
+    spec: Object
+    """Its live spec: most of it is immutable, so an update sends the same."""
+    pods: tuple[Pod, ...] = ()
+
+    @property
+    def over(self) -> bool:
+        """Tell whether it has ended, well or not."""
+        return self.complete or self.failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The store's Service."""
+
+    name: str
+    uid: str
+    cluster_ip: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceService:
+    """KServe's object, with the few fields that a rollout uses."""
+
+    name: str
+    uid: str
+    resource_version: str
+    storage_uri: str | None
+    """None: it serves something that is not set by ``model.storageUri``."""
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """The predictor's Deployment."""
+
+    source_uri: str | None
+    """Model of its pod template."""
+    current: bool
+    """Its controller has seen the newest generation."""
+    wanted: int
+    replicas: int
+    updated: int
+    available: int
+    terminating: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutRecord:
+    """A rollout under way, written before the first change: whoever goes on after a crash finds what to go back to."""
+
+    job: str
+    """Name of the BertJob."""
+    uid: str
+    """Its uid."""
+    source: str | None
+    """Model that was served before; None: the InferenceService is new."""
+    target: str
+    started: datetime
+    verdict: str | None
+    """Successful or Failed; None: under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The ConfigMap with the models of one InferenceService."""
+
+    entries: tuple[HistoryEntry, ...] = ()
+    """Newest first."""
+    rollout: RolloutRecord | None = None

@@ -1,0 +1,145 @@
+"""The batch/v1 Jobs of a BertJob."""
+
+from typing import Final
+
+from bertjob_api import commands, names
+from bertjob_api.cluster import JOB, Object
+from bertjob_api.job import BertJob
+from bertjob_api.termination import EVICTED, USER_ERROR
+from bertjob_operator.plan import children, metadata, overlay, pods
+from bertjob_operator.plan.observed import Observed
+
+RETRIES: Final = 3
+"""Failed pods that preflight and optimize survive."""
+TRAIN_GRACE_SECONDS: Final = 60
+"""From SIGTERM to SIGKILL in training: the step under way, the checkpoint and its upload."""
+
+_FAILURE_POLICY: Final = {
+    "rules": [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [USER_ERROR]}},
+        {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [EVICTED]}},
+    ]
+}
+"""What the infrastructure ends costs no retry; a mistake of the user is not tried again."""
+
+_KEPT: Final = (
+    "backoffLimit",
+    "completionMode",
+    "completions",
+    "parallelism",
+    "podFailurePolicy",
+    "podReplacementPolicy",
+    "template",
+)
+"""Fields we apply. Those of a living Job are sent back as they are: a newer operator must not fail on an older Job."""
+
+
+def preflight(seen: Observed) -> Object:
+    """Return the Job that checks storage, data and model."""
+    program = pods.Program(
+        component=names.PREFLIGHT, command=commands.preflight(seen.job), image=seen.job.spec.training.image
+    )
+    return _job(seen, names.preflight_name(seen.job.name), program, seen.preflight)
+
+
+def train_template(seen: Observed, *, attempt: int, store_host: str) -> Object:
+    """Return the pod template of training before the user's overlay."""
+    training = seen.job.spec.training
+    program = pods.Program(
+        component=names.TRAIN,
+        command=commands.train(seen.job, attempt=attempt, store_host=store_host),
+        image=training.image,
+        resources=training.resources,
+        port=names.PROGRESS_PORT,
+        with_shared_memory=True,
+        grace_seconds=TRAIN_GRACE_SECONDS,
+        attempt=attempt,
+    )
+    return pods.template(seen.job, program, platform=seen.platform, restart="Never")
+
+
+def train(seen: Observed, *, attempt: int, store_host: str) -> Object:
+    """Return the Indexed Job of one training attempt, with as many pods as the spec wants now."""
+    job, existing = seen.job, seen.training.get(attempt)
+    nodes = job.spec.training.replicas
+    name = names.train_name(job.name, attempt)
+    if existing is not None:
+        return _updated(job, existing, component=names.TRAIN, attempt=attempt, nodes=nodes)
+    template = overlay.merged(
+        train_template(seen, attempt=attempt, store_host=store_host), job.spec.training.pod_template
+    )
+    # The operator judges failures in its own sliding window; this limit only holds while no operator runs.
+    limit = job.spec.backoff.limit + 4 * nodes
+    spec = _spec(template, nodes=nodes, limit=limit)
+    return _labelled(metadata.child(job, JOB, name, component=names.TRAIN, spec=_with_suspend(job, spec)), job, attempt)
+
+
+def suspended(job: BertJob, existing: children.Job, *, component: str, attempt: int | None = None) -> Object:
+    """Return *existing* without running pods; finished pods stay for their logs."""
+    manifest = _updated(job, existing, component=component, attempt=attempt, nodes=None)
+    return {**manifest, "spec": {**manifest["spec"], "suspend": True}}
+
+
+def optimize(seen: Observed, *, model_uri: str, model_sha256: str, live_uri: str | None) -> Object:
+    """Return the Job that builds, measures, judges and publishes what is served."""
+    job = seen.job
+    settings = job.spec.optimize
+    program = pods.Program(
+        component=names.OPTIMIZE,
+        command=commands.optimize(job, model_uri=model_uri, model_sha256=model_sha256, live_uri=live_uri),
+        image=(settings.image if settings else None) or job.spec.training.image,
+        resources=settings.resources if settings else None,
+        with_shared_memory=True,
+    )
+    return _job(seen, names.optimize_name(job.name), program, seen.optimize)
+
+
+def _job(seen: Observed, name: str, program: pods.Program, existing: children.Job | None) -> Object:
+    job = seen.job
+    if existing is not None:
+        return _updated(job, existing, component=program.component, attempt=None, nodes=None)
+    template = pods.template(job, program, platform=seen.platform, restart="Never")
+    spec = _with_suspend(job, _spec(template, nodes=1, limit=RETRIES))
+    return metadata.child(job, JOB, name, component=program.component, spec=spec)
+
+
+def _spec(template: Object, *, nodes: int, limit: int) -> Object:
+    return {
+        "completions": nodes,
+        "parallelism": nodes,
+        "completionMode": "Indexed",
+        "backoffLimit": limit,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": _FAILURE_POLICY,
+        "template": template,
+    }
+
+
+def _updated(job: BertJob, existing: children.Job, *, component: str, attempt: int | None, nodes: int | None) -> Object:
+    """Return *existing* with *nodes* pods (None: as many as now); completions and parallelism only move together."""
+    spec: Object = {key: existing.spec[key] for key in _KEPT if key in existing.spec}
+    if nodes is not None and not existing.over:
+        spec |= {"completions": nodes, "parallelism": nodes}
+    manifest = metadata.child(job, JOB, existing.name, component=component, spec=_with_suspend(job, spec))
+    manifest["metadata"]["uid"] = existing.uid
+    return _labelled(manifest, job, attempt)
+
+
+def _with_suspend(job: BertJob, spec: Object) -> Object:
+    """Kueue suspends and resumes Jobs itself, so with a queue only the user's own suspension is stated."""
+    if job.spec.queue_name is not None and not job.spec.suspend:
+        return spec
+    return {**spec, "suspend": job.spec.suspend}
+
+
+def _labelled(manifest: Object, job: BertJob, attempt: int | None) -> Object:
+    """Return *manifest* with the labels of its attempt and queue."""
+    if attempt is None:
+        return manifest
+    labels = {**manifest["metadata"]["labels"], names.ATTEMPT_LABEL: str(attempt)}
+    if job.spec.queue_name is not None:
+        labels[names.QUEUE_LABEL] = job.spec.queue_name
+        if job.spec.training.elastic is not None:
+            labels[names.ELASTIC_QUEUE_LABEL] = "true"
+    return {**manifest, "metadata": {**manifest["metadata"], "labels": labels}}

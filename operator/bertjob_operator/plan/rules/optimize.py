@@ -1,0 +1,138 @@
+"""Optimize: the artifact that is served, measured and judged."""
+
+from datetime import timedelta
+from typing import Final
+
+from bertjob_api import names
+from bertjob_api.cluster import JOB
+from bertjob_api.conditions import GATE_PASSED, OPTIMIZED
+from bertjob_api.status import LastFailure
+from bertjob_api.termination import USER_ERROR
+from bertjob_operator.plan import jobs, metadata, nodes, results, text
+from bertjob_operator.plan.effects import Decision, Delete, Fact
+from bertjob_operator.plan.observed import Observed
+from bertjob_operator.plan.rules.rule import Stage, failed, waiting
+
+LOOK: Final = timedelta(seconds=10)
+"""How often a running step is looked at though nothing changed."""
+
+
+def is_wanted(seen: Observed) -> bool:
+    """Tell whether an artifact is made: a job without optimize and serving ends after training."""
+    return seen.job.spec.optimize is not None or seen.job.spec.serving is not None
+
+
+def is_done(seen: Observed) -> bool:
+    """Tell whether the artifact is known, or none is wanted."""
+    return not is_wanted(seen) or results.served(seen) is not None
+
+
+def done(seen: Observed) -> tuple[Fact, ...]:
+    """Return what a finished optimize establishes."""
+    artifact = results.served(seen)
+    if artifact is None:
+        message = "neither spec.optimize nor spec.serving is set"
+        return (_optimized("NotRequested", message, status=None), _gate("NotRequested", message, status=None))
+    where = f"the artifact is at {artifact.uri}"
+    if seen.job.spec.optimize is None:
+        message = "spec.optimize is not set; the FP32 model is served"
+        return (_optimized("Converted", where, status=True), _gate("NotRequested", message, status=None))
+    return (_optimized("OptimizeCompleted", where, status=True), _gate("GatePassed", _measured(seen), status=True))
+
+
+def refused(seen: Observed) -> Decision | None:
+    """Fail when the gate refused every candidate, or the input is wrong: trying again gives the same."""
+    pod = results.with_code(results.failed(seen.optimize), USER_ERROR)
+    if pod is None:
+        return None
+    failure = results.failure_of(pod, component=names.OPTIMIZE)
+    return _failed("refused", failure.reason, failure.message, failure)
+
+
+def gave_up(seen: Observed) -> Decision | None:
+    """Fail when every try of the optimize step failed."""
+    job = seen.optimize
+    if job is None or not job.failed:
+        return None
+    pods = results.failed(job)
+    if not pods and results.is_settling(job, seen):
+        return waiting("gave_up", phase="Optimizing", facts=(_running(),), after=results.SETTLE)
+    failure = results.failure_of(pods[-1], component=names.OPTIMIZE) if pods else None
+    message = failure.message if failure is not None else job.failed_message or "the optimize Job failed"
+    reason = failure.reason if failure is not None else job.failed_reason or "OptimizeFailed"
+    return _failed("gave_up", reason, message, failure)
+
+
+def result_lost(seen: Observed) -> Decision | None:
+    """Run the step again when it ended well but its result is gone; it finds its work done."""
+    job = seen.optimize
+    if job is None or not job.complete:
+        return None
+    if results.is_settling(job, seen):
+        return waiting("result_lost", phase="Optimizing", facts=(_running(),), after=results.SETTLE)
+    removal = Delete(ref=metadata.ref(seen.job, JOB, job.name), uid=job.uid)
+    return waiting("result_lost", phase="Optimizing", facts=(_running(),), delete=(removal,))
+
+
+def optimizing(seen: Observed) -> Decision:
+    """Build, measure, judge and publish the artifact."""
+    model = results.model(seen)
+    assert model is not None, "optimize comes after training"
+    live = seen.inference.storage_uri if seen.inference is not None else None
+    job = seen.optimize
+    lost = [nodes.given_up(pod, seen) for pod in (job.pods if job is not None else ()) if nodes.is_lost(pod, seen)]
+    return Decision(
+        name="optimizing",
+        phase="Optimizing",
+        facts=(_running(),),
+        apply=(jobs.optimize(seen, model_uri=model.uri, model_sha256=model.sha256, live_uri=live),),
+        delete=tuple(lost),
+        requeue_after=LOOK,
+    )
+
+
+def _running() -> Fact:
+    return _optimized("OptimizeRunning", "candidates are being built and measured", status=None)
+
+
+def _failed(name: str, reason: str, message: str, failure: LastFailure | None) -> Decision:
+    facts: tuple[Fact, ...] = (_optimized(reason, message, status=False),)
+    if reason.startswith("Gate"):
+        facts = (*facts, _gate(reason, message, status=False))
+    return failed(name, reason=reason, message=message, facts=facts, failure=failure)
+
+
+def _measured(seen: Observed) -> str:
+    """Return the figures that the gate saw, as far as they are known."""
+    evaluation = results.evaluation(seen)
+    if evaluation is None or evaluation.fp32 is None or evaluation.int8 is None:
+        return "the gate passed"
+    fp32, int8 = evaluation.fp32, evaluation.int8
+    parts = [f"{int8.metric} {_number(int8.value)} (FP32 {_number(fp32.value)})"]
+    if int8.latency_p50_ms is not None and fp32.latency_p50_ms is not None:
+        parts.append(f"{int8.latency_p50_ms:.2f} ms (FP32 {fp32.latency_p50_ms:.2f} ms)")
+    return f"{evaluation.method or 'int8'}: {', '.join(parts)}"
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"
+
+
+def _optimized(reason: str, message: str, *, status: bool | None) -> Fact:
+    return Fact(type=OPTIMIZED, status=status, reason=text.reason(reason), message=text.sentence(message))
+
+
+def _gate(reason: str, message: str, *, status: bool | None) -> Fact:
+    return Fact(type=GATE_PASSED, status=status, reason=text.reason(reason), message=text.sentence(message))
+
+
+STAGE = Stage(
+    is_done=is_done,
+    facts=done,
+    rules=(
+        refused,  # exit code 42: nothing to try again
+        gave_up,
+        result_lost,
+        optimizing,
+    ),
+)

@@ -1,0 +1,222 @@
+"""Training: one Indexed Job per attempt, until the model is published."""
+
+from datetime import timedelta
+from typing import Final
+
+from bertjob_api import names
+from bertjob_api.cluster import Object
+from bertjob_api.conditions import SCHEDULED, STALLED, TRAINED, TRAINING
+from bertjob_api.termination import USER_ERROR
+from bertjob_operator.plan import attempts, condition_list, jobs, nodes, results, store, text
+from bertjob_operator.plan.children import Job, Pod
+from bertjob_operator.plan.effects import Decision, Fact
+from bertjob_operator.plan.observed import Observed
+from bertjob_operator.plan.rules.rule import Stage, failed, waiting
+
+LOOK: Final = timedelta(seconds=10)
+"""How often training is looked at though nothing changed: silent nodes raise no event of ours."""
+
+
+def is_trained(seen: Observed) -> bool:
+    """Tell whether the trained model is known."""
+    return results.model(seen) is not None
+
+
+def trained(seen: Observed) -> tuple[Fact, ...]:
+    """Return what a finished training establishes."""
+    model = results.model(seen)
+    assert model is not None
+    message = f"the model is at {model.uri}"
+    return (
+        Fact(type=TRAINED, status=True, reason="TrainingCompleted", message=text.sentence(message)),
+        Fact(type=TRAINING, status=False, reason="TrainingCompleted", message="training has ended"),
+        Fact(type=STALLED, status=False, reason="TrainingCompleted", message="training has ended"),
+    )
+
+
+def user_error(seen: Observed) -> Decision | None:
+    """Fail on what trying again does not mend: exit code 42 in any pod."""
+    pods = [pod for job in seen.training.values() for pod in results.failed(job)]
+    pod = results.with_code(pods, USER_ERROR)
+    if pod is not None:
+        failure = results.failure_of(pod, component=names.TRAIN)
+        fact = _not_trained(failure.reason, failure.message)
+        return failed("user_error", reason=failure.reason, message=failure.message, facts=(fact,), failure=failure)
+    job = attempts.job(seen)
+    if job is None or job.failed_reason != "PodFailurePolicy" or results.is_settling(job, seen):
+        return None
+    message = job.failed_message or "the training Job failed"
+    return failed("user_error", reason="PodFailurePolicy", message=message, facts=(_not_trained("Failed", message),))
+
+
+def budget_spent(seen: Observed) -> Decision | None:
+    """Fail when there were more failures in the sliding window than ``spec.backoff`` tolerates."""
+    backoff = seen.job.spec.backoff
+    count = attempts.num_recent(seen)
+    if count <= backoff.limit:
+        return None
+    last = results.newest_failure(seen)
+    cause = f"; the newest: {last.message}" if last is not None else ""
+    message = f"{count} failures within {backoff.window}, {backoff.limit} are tolerated (spec.backoff){cause}"
+    fact = _not_trained("BackoffLimitExceeded", message)
+    return failed("budget_spent", reason="BackoffLimitExceeded", message=message, facts=(fact,))
+
+
+def never_running(seen: Observed) -> Decision | None:
+    """Fail when the pods did not come to run within ``preRunningDeadlineSeconds``."""
+    left = pre_running_left(seen)
+    if left is None or left > timedelta():
+        return None
+    limit = seen.job.spec.pre_running_deadline_seconds
+    message = f"{_counts(seen)} after {limit} s (spec.preRunningDeadlineSeconds)"
+    fact = _not_trained("PreRunningDeadlineExceeded", message)
+    return failed("never_running", reason="PreRunningDeadlineExceeded", message=message, facts=(fact,))
+
+
+def pre_running_left(seen: Observed) -> timedelta | None:
+    """Return the time that the pods have left to come to run; None: no limit, or they ran before."""
+    limit = seen.job.spec.pre_running_deadline_seconds
+    job = attempts.job(seen)
+    condition = condition_list.find(seen.job.status, TRAINING)
+    if limit is None or job is None or job.created is None or (condition is not None and condition.status != "Unknown"):
+        return None
+    if _num_running(seen) >= _minimum(seen):
+        return None
+    began = max(job.created, condition_list.resumed(seen.job.status) or job.created)
+    return began + timedelta(seconds=limit) - seen.now
+
+
+def end_settling(seen: Observed) -> Decision | None:
+    """Wait for the pods of a Job that has just ended, so that their results are not missed."""
+    job = attempts.job(seen)
+    if job is None or not job.over or not results.is_settling(job, seen):
+        return None
+    if job.failed and results.failed(job):
+        return None
+    return waiting("end_settling", phase="Training", facts=_facts(seen), after=results.SETTLE)
+
+
+def store_unaddressed(seen: Observed) -> Decision | None:
+    """Bring up the rendezvous store and wait for its address."""
+    if seen.store_service is not None and seen.store_service.cluster_ip is not None:
+        return None
+    apply, delete = store.kept(seen)
+    return Decision(name="store_unaddressed", phase="Training", facts=_facts(seen), apply=apply, delete=delete)
+
+
+def attempt_over(seen: Observed) -> Decision | None:
+    """Begin the next attempt when the Job has ended without a model or was deleted."""
+    job = attempts.job(seen)
+    if not attempts.is_missing(seen) and (job is None or not job.over):
+        return None
+    number = attempts.current(seen) + 1
+    return _started(seen, "attempt_over", number)
+
+
+def training_running(seen: Observed) -> Decision:
+    """Keep the current attempt as the spec wants it."""
+    return _started(seen, "training_running", attempts.current(seen))
+
+
+def _started(seen: Observed, name: str, attempt: int) -> Decision:
+    apply, delete = store.kept(seen)
+    assert seen.store_service is not None
+    host = seen.store_service.cluster_ip
+    assert host is not None
+    job = attempts.job(seen)
+    lost = [nodes.given_up(pod, seen) for pod in (job.pods if job is not None else ()) if nodes.is_lost(pod, seen)]
+    return Decision(
+        name=name,
+        phase="Training",
+        facts=_facts(seen),
+        apply=(*apply, jobs.train(seen, attempt=attempt, store_host=host)),
+        delete=(*delete, *lost),
+        attempt=attempt,
+        requeue_after=min(nodes.look_again(seen) or LOOK, LOOK),
+    )
+
+
+def idled(seen: Observed) -> tuple[Object, ...]:
+    """Return the training Jobs that still run pods, suspended: their model is known, or nobody wants it any more."""
+    return tuple(
+        jobs.suspended(seen.job, job, component=names.TRAIN, attempt=attempt)
+        for attempt, job in sorted(seen.training.items())
+        if not job.over
+    )
+
+
+def present(seen: Observed) -> tuple[Pod, ...]:
+    """Return the current attempt's pods that run or have ended well."""
+    job = attempts.job(seen)
+    return tuple(pod for pod in job.pods if is_present(pod)) if job is not None else ()
+
+
+def is_present(pod: Pod) -> bool:
+    """Tell whether *pod* runs, or has ended well."""
+    return pod.phase == "Succeeded" or (pod.phase == "Running" and pod.deletion is None)
+
+
+def _num_running(seen: Observed) -> int:
+    return len(present(seen))
+
+
+def _minimum(seen: Observed) -> int:
+    training = seen.job.spec.training
+    return training.elastic.min if training.elastic is not None else training.replicas
+
+
+def _counts(seen: Observed) -> str:
+    return f"{_num_running(seen)} of {seen.job.spec.training.replicas} nodes are training"
+
+
+def _facts(seen: Observed) -> tuple[Fact, ...]:
+    job = attempts.job(seen)
+    return (_scheduled(seen, job), _training(seen), _stalled(seen), _not_trained("TrainingRunning", _counts(seen)))
+
+
+def _scheduled(seen: Observed, job: Job | None) -> Fact:
+    wanted = seen.job.spec.training.replicas
+    placed = {pod.index for pod in (job.pods if job is not None else ()) if pod.scheduled and pod.phase != "Failed"}
+    message = f"{len(placed)} of {wanted} training pods have a node"
+    if len(placed) >= wanted:
+        return Fact(type=SCHEDULED, status=True, reason="PodsScheduled", message=message)
+    return Fact(type=SCHEDULED, status=False, reason="PodsPending", message=message)
+
+
+def _training(seen: Observed) -> Fact:
+    if _num_running(seen) >= _minimum(seen):
+        return Fact(type=TRAINING, status=True, reason="PodsRunning", message=_counts(seen))
+    # Unknown until it ran once: only then is "not running" a loss.
+    status = False if _has_run(seen) else None
+    return Fact(type=TRAINING, status=status, reason="PodsStarting", message=_counts(seen))
+
+
+def _has_run(seen: Observed) -> bool:
+    condition = condition_list.find(seen.job.status, TRAINING)
+    return condition is not None and condition.status != "Unknown"
+
+
+def _stalled(seen: Observed) -> Fact:
+    if _num_running(seen) >= _minimum(seen) or not _has_run(seen):
+        return Fact(type=STALLED, status=False, reason="EnoughNodes", message=_counts(seen))
+    message = f"{_counts(seen)}, at least {_minimum(seen)} are needed"
+    return Fact(type=STALLED, status=True, reason="BelowMinNodes", message=message)
+
+
+def _not_trained(reason: str, message: str) -> Fact:
+    return Fact(type=TRAINED, status=False, reason=text.reason(reason), message=text.sentence(message))
+
+
+STAGE = Stage(
+    is_done=is_trained,
+    facts=trained,
+    rules=(
+        user_error,  # verdicts for good come first
+        budget_spent,
+        never_running,
+        end_settling,  # nothing is decided from a partial view
+        store_unaddressed,
+        attempt_over,
+        training_running,
+    ),
+)

@@ -1,0 +1,51 @@
+"""The rendezvous store: kept while training runs, removed afterwards."""
+
+from bertjob_api import names
+from bertjob_api.cluster import POD, SERVICE, Object
+from bertjob_operator.plan import attempts, base, metadata, nodes
+from bertjob_operator.plan.children import Job
+from bertjob_operator.plan.effects import Delete
+from bertjob_operator.plan.observed import Observed
+
+
+def address_in(job: Job | None) -> str | None:
+    """Return the store's address that the pods of *job* know; None: there is no Job, or it says none."""
+    containers = ((job.spec.get("template") or {}).get("spec") or {}).get("containers") or () if job else ()
+    for container in containers:
+        for item in container.get("env") or ():
+            if item.get("name") == names.RDZV_ENDPOINT_ENV and item.get("value"):
+                return str(item["value"]).rpartition(":")[0]
+    return None
+
+
+def kept(seen: Observed) -> tuple[tuple[Object, ...], tuple[Delete, ...]]:
+    """Return what brings the store up, and what removes a store pod that cannot work any more."""
+    job = attempts.job(seen)
+    address = address_in(job) if job is not None and not job.over else None
+    current = seen.store_service.cluster_ip if seen.store_service is not None else None
+    service = base.store_service(seen.job, address=current or address)
+    if seen.store is None:
+        return (service, base.store_pod(seen)), ()
+    if seen.store.phase in ("Succeeded", "Failed") and seen.store.deletion is None:
+        return (service,), (_removal(seen),)
+    if nodes.is_lost(seen.store, seen):
+        return (service,), (nodes.given_up(seen.store, seen),)
+    return (service,), ()
+
+
+def pod_removed(seen: Observed) -> tuple[Delete, ...]:
+    """Return the removal of the pod alone; the Service keeps its address for the workers to come."""
+    return (_removal(seen),) if seen.store is not None and seen.store.deletion is None else ()
+
+
+def removed(seen: Observed) -> tuple[Delete, ...]:
+    """Return the removal of pod and Service, as far as they are there."""
+    found = seen.store_service
+    if found is None:
+        return pod_removed(seen)
+    return (*pod_removed(seen), Delete(ref=metadata.ref(seen.job, SERVICE, found.name), uid=found.uid))
+
+
+def _removal(seen: Observed) -> Delete:
+    assert seen.store is not None
+    return Delete(ref=metadata.ref(seen.job, POD, seen.store.name), uid=seen.store.uid)
