@@ -13,6 +13,7 @@ from bertjob_local.kubelet import launch as launches
 from bertjob_local.kubelet import probes, process
 from bertjob_local.kubelet.env import ConfigError, Surroundings
 from bertjob_local.kubelet.images import ImageError
+from bertjob_local.kubelet.logs import LogRange
 from bertjob_local.kubelet.records import Ended, Record, Running, Waiting, runs_again
 from bertjob_local.kubelet.settings import Settings
 
@@ -44,7 +45,10 @@ class Container:
         self._stopping = asyncio.Event()
         self._process: process.Process | None = None
         self._crashes = 0
-        self._log_start = 0
+        self.log: LogRange | None = None
+        """What the newest start wrote."""
+        self.previous_log: LogRange | None = None
+        """What the start before wrote."""
         self.record = Record(name=spec["name"], image=spec.get("image", ""), restarts=restarts)
 
     async def run(self) -> Ended | None:
@@ -71,6 +75,18 @@ class Container:
         if self._process is not None:
             self._process.kill()
 
+    @property
+    def is_running(self) -> bool:
+        """Return whether a process runs."""
+        return self._process is not None
+
+    def _next_log(self, launch: launches.Launch) -> int:
+        """Return the offset at which the start that comes now begins to write."""
+        size = launch.log.stat().st_size if launch.log.exists() else 0
+        self.previous_log = None if self.log is None else replace(self.log, end=size)
+        self.log = LogRange(path=launch.log, start=size, end=None)
+        return size
+
     def _set(self, **changes: Any) -> None:
         self.record = replace(self.record, **changes)
         self._home.changed()
@@ -96,7 +112,7 @@ class Container:
             ended = Ended(exit_code=128, reason="StartError", message=message, since=since, until=since)
             self._set(state=ended, is_started=False, is_ready=False)
             return ended
-        self._log_start = launch.log.stat().st_size if launch.log.exists() else 0
+        log_start = self._next_log(launch)
         self._process = process.start(
             launch.argv, env=launch.env, folder=launch.folder, log=launch.log, uid=self._home.uid
         )
@@ -109,7 +125,7 @@ class Container:
             self._process.kill()
             self._process = None
         policy = self._spec.get("terminationMessagePolicy", "File")
-        message = launches.message_of(launch, policy=policy, exit_code=code, log_start=self._log_start)
+        message = launches.message_of(launch, policy=policy, exit_code=code, log_start=log_start)
         ended = Ended(exit_code=code, message=message, since=since, until=datetime.now(UTC))
         self._set(state=ended, is_started=False, is_ready=False)
         return ended

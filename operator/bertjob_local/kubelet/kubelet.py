@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bertjob_api.cluster import POD, Cluster, Object
 from bertjob_local.addresses import PodAddresses
 from bertjob_local.kubelet import nodes as node_reports
+from bertjob_local.kubelet.logs import LogRange
 from bertjob_local.kubelet.pod_worker import PodWorker, has_ended
 from bertjob_local.kubelet.proxy import ServiceProxy
 from bertjob_local.kubelet.settings import Settings
@@ -37,6 +38,8 @@ class Kubelet:
         given = settings or Settings()
         self._settings = given if images is None else replace(given, images=images)
         self._node_ips = {name: node_reports.address_of(number) for number, name in enumerate(nodes)}
+        self.log_ports: dict[str, int] = {}
+        """By node: port of the log server, announced in the node's status."""
         self._reports: dict[str, asyncio.Task[None]] = {}
         self._dead: set[str] = set()
         self._addresses = PodAddresses()
@@ -56,6 +59,30 @@ class Kubelet:
                 group.create_task(ServiceProxy(self._cluster).run())
         finally:
             await self._shut_down()
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Return the names of the nodes."""
+        return tuple(self._node_ips)
+
+    def find_log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        previous: bool,  # noqa: FBT001  # as ``log_server.Find`` has it
+    ) -> tuple[LogRange, Callable[[], bool]] | None:
+        """Return a container's log and whether it still grows, or None when there is none."""
+        for uid, found in self._pods.items():
+            metadata = found["metadata"]
+            if (metadata["namespace"], metadata["name"]) != (namespace, pod):
+                continue
+            if uid in self._workers:
+                return self._workers[uid][1].find_log(container, previous=previous)
+            path = self._folder(found) / f"{container}.log"  # it ended under a kubelet before this one
+            if path.exists() and not previous:
+                return LogRange(path=path, start=0, end=None), lambda: False
+        return None
 
     def pods_folder(self) -> Path:
         """Return the folder that holds one folder per pod, NAMESPACE_NAME_UID, with CONTAINER.log in it."""
@@ -84,12 +111,22 @@ class Kubelet:
         for pod in tuple(self._pods.values()):
             self._consider(pod)
 
+    def _folder(self, pod: Object) -> Path:
+        metadata = pod["metadata"]
+        return self.pods_folder() / f"{metadata['namespace']}_{metadata['name']}_{metadata['uid']}"
+
     def _expect_node(self, name: str) -> None:
         if name not in self._node_ips:
             raise ValueError(f"node {name!r}: unknown; expected one of {', '.join(self._node_ips)}")
 
     def _start_reports(self, name: str) -> None:
-        report = node_reports.keep_alive(self._cluster, name, self._node_ips[name], self._settings)
+        report = node_reports.keep_alive(
+            self._cluster,
+            name,
+            address=self._node_ips[name],
+            log_ports=self.log_ports,
+            settings=self._settings,
+        )
         self._reports[name] = asyncio.create_task(report)
 
     async def _follow_pods(self) -> None:
@@ -117,7 +154,7 @@ class Kubelet:
         worker = PodWorker(
             self._cluster,
             pod,
-            root=self.pods_folder() / f"{pod['metadata']['namespace']}_{pod['metadata']['name']}_{uid}",
+            root=self._folder(pod),
             host_ip=self._node_ips[node],
             addresses=self._addresses,
             settings=self._settings,

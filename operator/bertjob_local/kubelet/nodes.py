@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,8 +28,20 @@ def address_of(number: int) -> str:
     return f"127.0.0.{10 + number}"
 
 
-async def keep_alive(cluster: Cluster, name: str, address: str, settings: Settings) -> None:
-    """Register a node and report it as Ready until cancelled."""
+async def keep_alive(
+    cluster: Cluster, name: str, *, address: str, log_ports: Mapping[str, int], settings: Settings
+) -> None:
+    """
+    Register a node and report it as Ready until cancelled.
+
+    Args:
+        cluster: where.
+        name: the node.
+        address: its own.
+        log_ports: port of the log server by node; without one ``kubectl logs`` does not work.
+        settings: how often.
+
+    """
     is_known = False
     since = datetime.now(UTC)
     while True:
@@ -36,7 +49,7 @@ async def keep_alive(cluster: Cluster, name: str, address: str, settings: Settin
             if not is_known:
                 await cluster.apply(_node(name), manager=MANAGER)
                 is_known = True
-            await cluster.patch_status(Ref(api.NODE, "", name), _status(name, address, settings, since))
+            await cluster.patch_status(Ref(api.NODE, "", name), _status(name, address, log_ports.get(name), since))
             if settings.leases:
                 await cluster.apply(_lease(name), manager=MANAGER)
         except ClusterError as error:
@@ -54,7 +67,7 @@ def _node(name: str) -> Object:
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
 
 
-def _status(name: str, address: str, settings: Settings, since: datetime) -> Object:
+def _status(name: str, address: str, log_port: int | None, since: datetime) -> Object:
     ready = {
         "type": "Ready",
         "status": "True",
@@ -71,8 +84,8 @@ def _status(name: str, address: str, settings: Settings, since: datetime) -> Obj
         "capacity": capacity,
         "allocatable": capacity,
     }
-    if settings.log_port is not None:
-        status["daemonEndpoints"] = {"kubeletEndpoint": {"Port": settings.log_port}}
+    if log_port is not None:
+        status["daemonEndpoints"] = {"kubeletEndpoint": {"Port": log_port}}
     return status
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from bertjob_local.addresses import PodAddresses
 from bertjob_local.kubelet import env, process, status, volumes
 from bertjob_local.kubelet.container import Container, Home
 from bertjob_local.kubelet.env import ConfigError, Surroundings
+from bertjob_local.kubelet.logs import LogRange
 from bertjob_local.kubelet.records import Record, Waiting, known_ends
 from bertjob_local.kubelet.reporter import Reporter
 from bertjob_local.kubelet.settings import Settings
@@ -71,6 +72,12 @@ class PodWorker:
         """End every process of the pod at once."""
         for each in (*self._init, *self._main):
             each.kill()
+
+    def find_log(self, container: str, *, previous: bool) -> tuple[LogRange, Callable[[], bool]] | None:
+        """Return a container's log and whether it still grows, or None when there is none."""
+        found = next((each for each in (*self._init, *self._main) if each.record.name == container), None)
+        log = None if found is None else found.previous_log if previous else found.log
+        return None if found is None or log is None else (log, lambda: found.is_running)
 
     async def run(self) -> None:
         """Return when the pod is out of the cluster."""

@@ -32,7 +32,5 @@ class Settings:
     """Between two reports of a node."""
     leases: bool = False
     """Renew a Lease for every node, as a real node lifecycle controller expects."""
-    log_port: int | None = None
-    """Port of the log server, announced in the nodes' status; None: there is none."""
     shutdown_grace: timedelta = timedelta(seconds=2)
     """What pods get to end when the kubelet itself ends."""
