@@ -1,0 +1,140 @@
+"""The optimize step, run as its pod runs it, on storage that is a folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bertjob_api import termination
+from bertjob_api.manifest import ModelManifest
+
+from .conftest import Step
+
+
+def _artifact(uri: str) -> tuple[Path, ModelManifest]:
+    folder = Path(uri.removeprefix("file://"))
+    return folder, ModelManifest.from_json((folder / "manifest.json").read_bytes())
+
+
+def _run_folder(step: Step) -> Path:
+    return next(step.root.glob("store/jobs/default/toy/opt-*"))
+
+
+def test_int8_artifact_is_published_and_found_again(step: Step) -> None:
+    """The winner is an artifact named by its digest, with evaluation; a second run finds it and builds nothing."""
+    code, result, log = step.run()
+
+    assert code == termination.OK, log
+    assert result.artifact is not None
+    assert result.evaluation is not None
+    folder, manifest = _artifact(result.artifact.uri)
+    assert folder.name == result.artifact.sha256 == manifest.sha256
+    assert {entry.path for entry in manifest.files} == {"model.xml", "model.bin", "tokenizer.json", "golden.json"}
+    assert manifest.method == result.evaluation.method
+    assert manifest.labels == ("negative", "neutral", "positive")
+    assert result.evaluation.verdict == "Passed"
+    assert result.evaluation.fp32 is not None
+    assert result.evaluation.fp32.num_examples == 60
+    assert json.loads((_run_folder(step) / "evaluation.json").read_bytes())["evaluation"]["verdict"] == "Passed"
+
+    again_code, again, again_log = step.run()
+
+    assert (again_code, again) == (termination.OK, result)
+    assert "found finished, nothing to do" in again_log
+    assert "building" not in again_log
+
+
+def test_killed_step_resumes_with_what_it_has(step: Step) -> None:
+    """Without the final result, finished candidates are taken from storage: same digest, nothing built."""
+    _, first, _ = step.run()
+    (_run_folder(step) / "result.json").unlink()
+
+    code, second, log = step.run()
+
+    assert code == termination.OK
+    assert second == first
+    assert log.count("found finished, nothing to do") == 2
+    assert "building" not in log
+
+
+@pytest.mark.slow
+def test_same_input_gives_same_digest(step: Step) -> None:
+    """Built anew from nothing, the artifacts have the digests they had."""
+    step = step.with_spec(optimize={"methods": ["dynamic", "static"], "calibrationSamples": 16})
+    digests = []
+    for _ in range(2):
+        step.run()
+        found = [json.loads(path.read_bytes()) for path in sorted(_run_folder(step).glob("candidates/*.json"))]
+        digests.append([record["artifact"]["sha256"] for record in found])
+        for path in sorted(_run_folder(step).rglob("*.json")):
+            path.unlink()
+
+    assert len(digests[0]) == 3
+    assert digests[0] == digests[1]
+
+
+def test_without_optimize_fp32_is_published(step: Step) -> None:
+    """A job without optimize gets the converted FP32 artifact and no verdict."""
+    code, result, log = step.with_spec(optimize=None, gate=None).run()
+
+    assert code == termination.OK, log
+    assert result.artifact is not None
+    assert result.evaluation is not None
+    assert (result.evaluation.verdict, result.evaluation.method) == (None, "fp32")
+    assert _artifact(result.artifact.uri)[1].method == "fp32"
+
+
+def test_gate_refuses_what_is_too_slow(step: Step) -> None:
+    """No candidate is 1000 times faster: exit 42, GateFailed, the figures in the message, nothing to serve."""
+    code, result, log = step.with_spec(gate={"maxAccuracyDrop": 0.5, "minSpeedup": 1000, "maxSizeRatio": 0.5}).run()
+
+    assert code == termination.USER_ERROR, log
+    assert result.artifact is None
+    assert result.failure is not None
+    assert result.failure.reason == "GateFailed"
+    assert "minSpeedup is 1000" in result.failure.message
+    assert result.evaluation is not None
+    assert result.evaluation.verdict == "Failed"
+    assert result.evaluation.int8 is not None
+
+
+def test_candidate_that_cannot_be_made_fails_alone(step: Step) -> None:
+    """A method that is not there fails with its reason; the other one wins."""
+    code, result, log = step.with_spec(optimize={"methods": ["dynamic", "qat"]}).run()
+
+    assert code == termination.OK, log
+    assert result.evaluation is not None
+    assert result.evaluation.method == "dynamic"
+    assert any(row.startswith("qat: Failed: qat is not available yet") for row in result.details)
+    assert "qat     Failed" in log
+
+
+def test_texts_stay_out_when_told_so(step: Step) -> None:
+    """With privacy.storeTexts false no text of the data is in storage or log."""
+    code, _, log = step.with_spec(privacy={"storeTexts": False}).run()
+
+    written = [path.read_bytes() for path in (step.root / "store" / "jobs").rglob("*") if path.is_file()]
+    assert code == termination.OK
+    assert not [data for data in written if b"secret1" in data]
+    assert "secret1" not in log
+
+
+def test_texts_are_kept_otherwise(step: Step) -> None:
+    """The golden set holds texts by default."""
+    _, result, _ = step.run()
+
+    assert result.artifact is not None
+    golden = json.loads((_artifact(result.artifact.uri)[0] / "golden.json").read_bytes())
+    assert len(golden["items"]) == 32
+    assert all("secret" in item["text"] for item in golden["items"])
+
+
+def test_wrong_label_is_the_users_mistake(step: Step) -> None:
+    """A label that the model does not know ends with 42 and names file and line."""
+    (step.root / "validation.jsonl").write_text('{"text": "good day", "label": "odd"}\n')
+
+    code, result, _ = step.run()
+
+    assert code == termination.USER_ERROR
+    assert result.failure is not None
+    assert "validation.jsonl:1" in result.failure.message
