@@ -80,7 +80,9 @@ def _build_all(todo: tuple[sets.ModuleSet, ...], say: Callable[[str], None]) -> 
     go = toolchain.find_go(say)
     module_cache, build_cache = (Path(_go_env(go, key)) for key in ("GOMODCACHE", "GOCACHE"))
     _check_space(space_needed_gb(todo, module_cache=module_cache), folders=(module_cache,))
-    say(f"building {', '.join(each.name for each in todo)}: about 11 minutes on 2 cores when cold")
+    say(
+        f"building {', '.join(each.name for each in todo)}; all of them take about 11 minutes on 2 cores, less when Go's caches are warm"
+    )
     for each in todo:
         _build_set(each, go=go, say=say)
     say(

@@ -1,7 +1,6 @@
 """Parts can be killed, paused and restarted one by one, and all end with their owner."""
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -10,14 +9,11 @@ from pathlib import Path
 
 import pytest
 from support.cluster import need, running, settings_for
-from support.waiting import eventually
+from support.waiting import all_end, eventually
 
 from bertjob_local.parts import ALL_PARTS, API_ONLY, ClusterFailedError, LocalCluster, child, control
 
 pytestmark = pytest.mark.cluster
-
-END_S = 5.0
-"""What is promised: every process has ended this long after its owner."""
 
 
 @pytest.fixture
@@ -37,19 +33,6 @@ def _marker(pid: int) -> str:
     return next(each.decode().split("=")[1] for each in variables if each.startswith(child.MARKER.encode()))
 
 
-def _all_end(pids: list[int]) -> bool:
-    """Return whether all processes have ended within the promised time, zombies counting as ended."""
-    for pid in pids:
-        try:
-            pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        with os.fdopen(pidfd):
-            if not select.select([pidfd], [], [], END_S)[0]:
-                return False
-    return True
-
-
 def test_down_leaves_no_process(cluster: LocalCluster):
     """After ``down`` nothing runs, asking for the cluster says so, and a second ``down`` is harmless."""
     pids = _pids(cluster)
@@ -57,7 +40,7 @@ def test_down_leaves_no_process(cluster: LocalCluster):
 
     cluster.down()
 
-    assert _all_end(pids)
+    assert all_end(pids)
     assert not child.marked_pids(marker)
     with pytest.raises(control.NotRunningError, match="start one with `up`"):
         cluster.status()
@@ -74,7 +57,7 @@ def test_killing_the_supervisor_ends_everything(cluster: LocalCluster):
 
     os.kill(pids[0], signal.SIGKILL)
 
-    assert _all_end([*pids, grandchild.pid])
+    assert all_end([*pids, grandchild.pid])
     assert grandchild.wait() == -signal.SIGKILL
 
 
@@ -103,7 +86,7 @@ def test_killing_the_owner_ends_everything(tmp_path: Path):
 
         owner.kill()
 
-        assert _all_end(pids)
+        assert all_end(pids)
 
 
 def test_interrupting_up_leaves_nothing(tmp_path: Path):
@@ -119,7 +102,7 @@ def test_interrupting_up_leaves_nothing(tmp_path: Path):
 
         starter.communicate()
     assert starter.returncode == 130
-    assert _all_end(pids)
+    assert all_end(pids)
     with pytest.raises(control.NotRunningError):
         LocalCluster.at(root)
 
