@@ -19,6 +19,7 @@ class FaultyProxy:
     def __init__(self, target: tuple[str, int]) -> None:
         self._target = target
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
         self._frozen: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.accepting = True
@@ -52,6 +53,7 @@ class FaultyProxy:
             return
         pair = (writer, far_writer)
         self._pairs.add(pair)
+        self._writers += pair
         if self.freezing:
             self._frozen.update(pair)
         for source, sink in ((reader, far_writer), (far_reader, writer)):
@@ -72,7 +74,8 @@ class FaultyProxy:
             sink.close()
 
     async def _end(self) -> None:
-        self.cut()
+        for writer in self._writers:
+            writer.transport.abort()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
