@@ -125,7 +125,7 @@ class LocalCluster:
         control.ask(self.layout, {"do": "start", "part": part})
         self.wait_ready(part)
 
-    def restart(self, part: str, *, sig: signal.Signals = signal.SIGTERM) -> None:
+    def restart(self, part: str, *, sig: signal.Signals = signal.SIGKILL) -> None:
         """End one part with *sig* and start it again; returns when it is ready."""
         self.kill(part, sig=sig)
         self.start(part)

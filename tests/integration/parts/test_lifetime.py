@@ -6,12 +6,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 from support.cluster import need, running, settings_for
 from support.waiting import all_end, eventually
 
 from bertjob_local.parts import ALL_PARTS, API_ONLY, ClusterFailedError, LocalCluster, child, control
+from bertjob_local.parts.s3 import BUCKET
 
 pytestmark = pytest.mark.cluster
 
@@ -170,3 +173,22 @@ def test_a_part_that_cannot_start_is_named(tmp_path: Path, monkeypatch: pytest.M
         LocalCluster.up(tmp_path / "cluster", settings_for(*API_ONLY))
     with pytest.raises(control.NotRunningError):
         LocalCluster.at(tmp_path / "cluster")
+
+
+def test_s3_data_outlives_down(tmp_path: Path):
+    """The next ``up`` in the same folder finds the objects of the last, under the same keys."""
+    root, settings = tmp_path / "s3", settings_for("s3")
+    with running(root, settings) as first:
+        _client(first).put_object(Bucket=BUCKET, Key="model", Body=b"weights")
+
+    with running(root, settings) as second:
+        assert _client(second).get_object(Bucket=BUCKET, Key="model")["Body"].read() == b"weights"
+
+    second.down(delete=True)
+    assert not root.exists()
+
+
+def _client(cluster: LocalCluster) -> Any:
+    env = cluster.env()
+    keys = {"aws_access_key_id": env["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": env["AWS_SECRET_ACCESS_KEY"]}
+    return boto3.client("s3", endpoint_url=env["AWS_ENDPOINT_URL"], region_name=env["AWS_REGION"], **keys)
