@@ -51,13 +51,7 @@ def succeeded(seen: Observed) -> Decision:
     """Return the verdict that everything that was asked for is done."""
     fact = Fact(type=SUCCEEDED, status=True, reason="Completed", message="every requested stage is done")
     no_failure = Fact(type=FAILED, status=False, reason="Completed", message="every requested stage is done")
-    return Decision(
-        name="succeeded",
-        phase="Succeeded",
-        facts=(fact, no_failure),
-        apply=rollout.completed(seen),
-        rollout=rollout.progress(seen, verdict="Successful"),
-    )
+    return rollout.completed(seen, Decision(name="succeeded", phase="Succeeded", facts=(fact, no_failure)))
 
 
 def _with_surroundings(seen: Observed, decision: Decision) -> Decision:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from bertjob_api.cluster import Object, Ref
-from bertjob_api.status import LastFailure, Rollout
+from bertjob_api.status import HistoryEntry, LastFailure, Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +71,8 @@ class Decision:
     """What to show as the newest failure; None: whatever the pods say."""
     rollout: Rollout | None = None
     """State of the rollout; None: as it was."""
+    history: tuple[HistoryEntry, ...] | None = None
+    """Models of the service from now on; None: as observed."""
     attempt: int | None = None
     """Training attempt from now on; None: as it was."""
     requeue_after: timedelta | None = None

@@ -64,7 +64,7 @@ def inference_service(job: BertJob, serving: Serving, *, uri: str) -> Object:
 def history_config(job: BertJob, service: str, history: History) -> Object:
     """Return the ConfigMap with the models of *service*; it outlives every job."""
     data = {
-        HISTORY_KEY: _text([dump(entry) for entry in history.entries[:MAX_ENTRIES]]),
+        HISTORY_KEY: _text([dump(entry) for entry in history.entries]),
         ROLLOUT_KEY: _text(_record(history.rollout)),
     }
     return _unowned(job, CONFIG_MAP, names.history_name(service), {"data": data})

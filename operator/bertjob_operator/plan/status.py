@@ -8,7 +8,7 @@ from bertjob_api import names
 from bertjob_api.conditions import FAILED, SUCCEEDED
 from bertjob_api.parse import dump
 from bertjob_api.progress import Progress
-from bertjob_api.status import Artifacts, CheckpointStatus, JobStatus, TrainingStatus
+from bertjob_api.status import Artifacts, CheckpointStatus, HistoryEntry, JobStatus, TrainingStatus
 from bertjob_operator.plan import attempts, clock, condition_list, results
 from bertjob_operator.plan.effects import Decision, Fact
 from bertjob_operator.plan.observed import Observed
@@ -41,7 +41,7 @@ def next_status(seen: Observed, decision: Decision, facts: tuple[Fact, ...]) -> 
         artifacts=artifacts if has_artifacts else old.artifacts,
         evaluation=results.evaluation(seen),
         rollout=decision.rollout or old.rollout,
-        history=seen.history.entries if seen.history is not None else old.history,
+        history=_history(seen, decision),
         last_failure=decision.failure or results.newest_failure(seen),
     )
 
@@ -68,6 +68,12 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
     return changes
 
 
+def _history(seen: Observed, decision: Decision) -> tuple[HistoryEntry, ...]:
+    if decision.history is not None:
+        return decision.history
+    return seen.history.entries if seen.history is not None else seen.job.status.history
+
+
 def _selector(seen: Observed) -> str:
     return f"{names.JOB_LABEL}={seen.job.name},{names.COMPONENT_LABEL}={names.TRAIN}"
 
@@ -78,7 +84,9 @@ def _training(seen: Observed, decision: Decision) -> TrainingStatus | None:
     if old is None and not seen.training and decision.attempt is None:
         return None
     base = old or TrainingStatus()
-    reports = [report for _, report in sorted(seen.progress.items()) if report.rank is not None]
+    running = {pod.name for pod in present(seen) if pod.phase == "Running"}
+    reports = [seen.progress[name] for name in sorted(running & seen.progress.keys())]
+    reports = [report for report in reports if report.rank is not None]
     newest = _with_report(base, min(reports, key=_rank)) if reports else base
     restarts = attempts.num_failures(seen) + sum(report.restarts for report in seen.progress.values())
     return replace(

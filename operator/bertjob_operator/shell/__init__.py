@@ -1,1 +1,1 @@
-"""Effects: observing, executing, progress, settings."""
+"""Effects of the operator: reading a cluster, carrying plans out, asking pods for their progress."""

@@ -145,18 +145,28 @@ def rolling(seen: Observed) -> Decision:
     return _going(seen, "rolling", message, apply=(_with(seen, record),))
 
 
-def completed(seen: Observed) -> tuple[Object, ...]:
-    """Return the history with the new model on top, once it is proven; () without serving."""
-    if seen.job.spec.serving is None:
-        return ()
-    target, history = _target(seen), seen.history or History()
+def final_history(seen: Observed) -> History:
+    """Return the history with the new model on top, once it is proven."""
+    history = seen.history or History()
     record = _record(seen) or _new_record(seen, source=None)
-    entry = HistoryEntry(uri=target, job=seen.job.name, time=clock.stamp(seen.now))
+    entry = HistoryEntry(uri=_target(seen), job=seen.job.name, time=clock.stamp(seen.now))
     newest = history.entries[0] if history.entries else None
     known = newest is not None and (newest.uri, newest.job) == (entry.uri, entry.job)
-    entries = history.entries if known else (entry, *history.entries)
-    done_record = replace(record, verdict="Successful")
-    return (serving.history_config(seen.job, _name(seen), History(entries=entries, rollout=done_record)),)
+    entries = history.entries if known else (entry, *history.entries)[: serving.MAX_ENTRIES]
+    return History(entries=entries, rollout=replace(record, verdict="Successful"))
+
+
+def completed(seen: Observed, verdict: Decision) -> Decision:
+    """Return *verdict* with the proven rollout recorded; unchanged without serving."""
+    if seen.job.spec.serving is None:
+        return verdict
+    history = final_history(seen)
+    return replace(
+        verdict,
+        apply=(*verdict.apply, serving.history_config(seen.job, _name(seen), history)),
+        rollout=progress(seen, verdict="Successful"),
+        history=history.entries,
+    )
 
 
 def progress(seen: Observed, *, verdict: str | None = None) -> Rollout | None:

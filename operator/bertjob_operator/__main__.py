@@ -1,0 +1,117 @@
+"""The operator's process: ``python -m bertjob_operator``."""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from bertjob_operator.runtime import health
+from bertjob_operator.runtime.http import HttpCluster, connect
+from bertjob_operator.runtime.lease import Elector, LeadershipLostError
+from bertjob_operator.runtime.metrics import Metrics
+from bertjob_operator.shell.operator import Operator
+from bertjob_operator.shell.settings import Settings, from_env
+
+logger = logging.getLogger(__name__)
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line; a message that is one already is taken apart."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        message = record.getMessage()
+        line = {"time": self.formatTime(record), "level": record.levelname.lower(), "logger": record.name}
+        try:
+            fields = json.loads(message)
+        except ValueError:
+            fields = None
+        line |= fields if isinstance(fields, dict) else {"message": message}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bertjob_operator", description="Look after the BertJobs of a cluster."
+    )
+    parser.add_argument("--kubeconfig", type=Path, help="default: $KUBECONFIG, ~/.kube/config, then the pod's own")
+    parser.add_argument("--no-leader-election", action="store_true", help="lead at once; for a single process")
+    parser.add_argument("--lease-namespace", default="", help="default: $POD_NAMESPACE, else default")
+    parser.add_argument("--lease-name", default="bertjob-operator")
+    parser.add_argument("--health-host", default="", help="address of /healthz, /readyz and /metrics; default: all")
+    parser.add_argument("--health-port", type=int, default=8080, help="0: any free one")
+    parser.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run until SIGTERM or SIGINT and return 0; 1 when leadership was lost, 2 for a mistake of the user."""
+    options = arguments(argv)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=options.log_level, handlers=[handler])
+    try:
+        settings = from_env(os.environ)
+        asyncio.run(_serve(options, settings))
+    except ValueError as error:
+        logger.error("%s", error)  # noqa: TRY400  # a user's mistake needs no traceback
+        return 2
+    except LeadershipLostError as error:
+        # Whatever still runs may not write any more: another process leads.
+        logger.error("%s", error)  # noqa: TRY400
+        logging.shutdown()
+        os._exit(1)
+    return 0
+
+
+async def _serve(options: argparse.Namespace, settings: Settings) -> None:
+    async with connect(options.kubeconfig) as cluster:
+        metrics = Metrics()
+        operator = Operator(cluster, settings, observer=metrics.observe)
+        metrics.watch_queue(operator.controller.queue)
+        ready = {"http": lambda: True}
+        async with health.serve(
+            ready=ready, metrics=metrics.text, host=options.health_host, port=options.health_port
+        ) as port:
+            logger.info("health and metrics on port %d", port)
+            await _until_signal(_lead(operator, cluster, metrics, options=options, settings=settings))
+
+
+async def _lead(
+    operator: Operator, cluster: HttpCluster, metrics: Metrics, *, options: argparse.Namespace, settings: Settings
+) -> None:
+    if options.no_leader_election:
+        await operator.run()
+        return
+    elector = Elector(
+        cluster,
+        namespace=options.lease_namespace or os.environ.get("POD_NAMESPACE") or "default",
+        name=options.lease_name,
+        identity=f"{settings.instance}-{secrets.token_hex(4)}",
+    )
+    metrics.watch_leader(elector)
+    await elector.run(operator.run)
+
+
+async def _until_signal(work: Coroutine[None, None, None]) -> None:
+    """Run *work* until it ends or a signal asks to end; then let it clean up, and raise what it raised."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

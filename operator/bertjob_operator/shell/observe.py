@@ -1,0 +1,210 @@
+"""From caches and a few live reads to ``Observed``."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from bertjob_api import names
+from bertjob_api.cluster import (
+    BERT_JOB,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    INFERENCE_SERVICE,
+    JOB,
+    NODE,
+    POD,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    Cluster,
+    Kind,
+    Object,
+    Ref,
+    ref_of,
+)
+from bertjob_api.job import BertJob, parse_job
+from bertjob_api.parse import InvalidSpecError, parse
+from bertjob_api.progress import Progress
+from bertjob_api.status import JobStatus
+from bertjob_operator.plan import Observed, children, reading, results, serving
+from bertjob_operator.plan.clock import instant
+from bertjob_operator.plan.rules.lifecycle import is_finished
+from bertjob_operator.runtime.store import Store
+from bertjob_operator.shell.settings import Settings
+
+Key = tuple[str, str]
+"""Namespace and name of a BertJob."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What was observed, and the objects behind it."""
+
+    observed: Observed
+    found: Mapping[Ref, Object]
+    """The children as they stand, for comparison with what is wanted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A BertJob whose spec cannot be read."""
+
+    uid: str
+    generation: int
+    status: JobStatus
+    errors: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where an observation comes from."""
+
+    cluster: Cluster
+    stores: Mapping[Kind, Store]
+    settings: Settings
+    progress: Mapping[str, Progress] = field(default_factory=dict)
+    """By uid of the training pod."""
+
+
+async def observe(key: Key, sources: Sources, *, now: datetime) -> Seen | Refused | None:
+    """
+    Return what there is of the BertJob *key*; None: it is gone.
+
+    Raises:
+        ClusterError: something could not be read; nothing may be planned from a partial view.
+        ValueError: the status was written by another version and cannot be read.
+
+    """
+    raw = sources.stores[BERT_JOB].get(*key)
+    if raw is None:
+        return None
+    try:
+        job = parse_job(raw, local=sources.settings.local_files)
+    except InvalidSpecError as error:
+        return _refused(raw, error)
+    found = dict(_children(job, sources))
+    seen = Observed(job=job, now=now, platform=sources.settings.platform)
+    seen = await _with_training(_from_caches(seen, found, sources), found, sources)
+    if job.spec.serving is not None and results.model(seen) is not None and not is_finished(seen):
+        seen = await _with_serving(seen, found, sources.cluster)
+    return Seen(observed=seen, found=found)
+
+
+def _refused(raw: Object, error: InvalidSpecError) -> Refused:
+    if any(item.startswith("status") for item in error.errors):
+        raise ValueError(f"the status cannot be read: {error}") from error
+    metadata = raw["metadata"]
+    return Refused(
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        status=parse(JobStatus, raw.get("status") or {}, path="status"),
+        errors=error.errors,
+    )
+
+
+def _children(job: BertJob, sources: Sources) -> Iterator[tuple[Ref, Object]]:
+    """Yield the cached objects with the job's label, and those that have one of its children's names."""
+    for kind in (JOB, POD, SERVICE, CONFIG_MAP, SERVICE_ACCOUNT):
+        for value in sources.stores[kind].by_label(names.JOB_LABEL, job.name):
+            if value["metadata"]["namespace"] == job.namespace:
+                yield ref_of(value), value
+
+
+def is_owned(value: Object, uid: str) -> bool:
+    """Tell whether the controller of *value* is the object *uid*."""
+    owners = value["metadata"].get("ownerReferences") or ()
+    return any(owner.get("controller") and owner["uid"] == uid for owner in owners)
+
+
+def _from_caches(seen: Observed, found: dict[Ref, Object], sources: Sources) -> Observed:
+    job = seen.job
+    strangers = tuple(str(ref) for ref, value in found.items() if _is_stranger(ref, value, job))
+    pods = sources.stores[POD]
+    jobs = {
+        ref.name: reading.job(value, map(reading.pod, pods.by_owner(value["metadata"]["uid"])))
+        for ref, value in found.items()
+        if ref.kind == JOB and is_owned(value, job.uid)
+    }
+    store = Ref(POD, job.namespace, names.store_name(job.name))
+    service = Ref(SERVICE, job.namespace, names.store_name(job.name))
+    seen = replace(
+        seen,
+        strangers=strangers,
+        preflight=jobs.get(names.preflight_name(job.name)),
+        optimize=jobs.get(names.optimize_name(job.name)),
+        training=dict(_attempts(found, jobs)),
+        store=reading.pod(found[store]) if store in found else None,
+        store_service=reading.service(found[service]) if service in found else None,
+    )
+    known = [pod for each in jobs.values() for pod in each.pods] + ([seen.store] if seen.store is not None else [])
+    return replace(
+        seen,
+        progress={pod.name: sources.progress[pod.uid] for pod in known if pod.uid in sources.progress},
+        silent_nodes=dict(_silent(known, sources.stores[NODE])),
+    )
+
+
+def _is_stranger(ref: Ref, value: Object, job: BertJob) -> bool:
+    """Tell whether *value* stands where a child belongs, without being one; pods of Jobs have random names."""
+    return (ref.kind != POD or ref.name == names.store_name(job.name)) and not is_owned(value, job.uid)
+
+
+def _attempts(found: Mapping[Ref, Object], jobs: Mapping[str, children.Job]) -> Iterator[tuple[int, children.Job]]:
+    for ref, value in found.items():
+        number = (value["metadata"].get("labels") or {}).get(names.ATTEMPT_LABEL)
+        if ref.kind == JOB and number is not None and ref.name in jobs:
+            yield int(number), jobs[ref.name]
+
+
+def _silent(pods: Iterable[children.Pod], nodes: Store) -> Iterator[tuple[str, datetime | None]]:
+    """Yield the nodes of *pods* that are not Ready; none at all in the cache: nothing is known about nodes."""
+    for name in {pod.node for pod in pods if pod.node is not None} if len(nodes) else ():
+        node = nodes.get("", name)
+        if node is None:
+            yield name, None
+            continue
+        conditions = (node.get("status") or {}).get("conditions") or ()
+        ready: Object = next((item for item in conditions if item["type"] == "Ready"), {})
+        if ready.get("status") != "True":
+            yield name, instant(ready.get("lastTransitionTime"))
+
+
+async def _with_training(seen: Observed, found: dict[Ref, Object], sources: Sources) -> Observed:
+    """Ask the API server for a training Job that should be there: a cache may be behind, and a new attempt is dear."""
+    number = seen.job.status.attempt
+    if seen.job.status.training is None or number in seen.training or results.model(seen) is not None:
+        return seen
+    name = names.train_name(seen.job.name, number)
+    for value in await sources.cluster.list(JOB, namespace=seen.job.namespace, name=name):
+        if is_owned(value, seen.job.uid):
+            found[ref_of(value)] = value
+            pods = map(reading.pod, sources.stores[POD].by_owner(value["metadata"]["uid"]))
+            return replace(seen, training={**seen.training, number: reading.job(value, pods)})
+    return seen
+
+
+async def _with_serving(seen: Observed, found: dict[Ref, Object], cluster: Cluster) -> Observed:
+    """Read the InferenceService and what KServe made of it; live, because its pods carry no label of ours."""
+    spec, namespace = seen.job.spec.serving, seen.job.namespace
+    assert spec is not None
+    service = spec.inference_service
+
+    async def one(kind: Kind, name: str) -> Object | None:
+        values = await cluster.list(kind, namespace=namespace, name=name)
+        found.update((ref_of(value), value) for value in values)
+        return values[0] if values else None
+
+    account = serving.account_name(seen.job, spec)
+    if account is not None:
+        await one(SERVICE_ACCOUNT, account)
+    inference = await one(INFERENCE_SERVICE, service)
+    deployment = await one(DEPLOYMENT, names.predictor_name(service))
+    history = await one(CONFIG_MAP, names.history_name(service))
+    pods = await cluster.list(POD, namespace=namespace, labels={"app": names.predictor_app(service)})
+    predictors = sorted(map(reading.pod, pods), key=lambda pod: pod.name)
+    return replace(
+        seen,
+        inference=reading.inference_service(inference) if inference is not None else None,
+        deployment=reading.deployment(deployment) if deployment is not None else None,
+        history=reading.history(history) if history is not None else None,
+        predictors=tuple(pod for pod in predictors if pod.phase not in ("Succeeded", "Failed")),
+    )

@@ -1,0 +1,133 @@
+"""observe, plan, execute: the BertJob operator on any cluster."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from bertjob_api import names
+from bertjob_api.cluster import (
+    BERT_JOB,
+    CONFIG_MAP,
+    JOB,
+    NODE,
+    POD,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    Cluster,
+    Object,
+    Ref,
+)
+from bertjob_operator.plan import metadata, plan, refuse_child, refuse_spec
+from bertjob_operator.runtime import controller
+from bertjob_operator.runtime.controller import Controller, Reconciled, Watch
+from bertjob_operator.shell.execute import ChildRefusedError, announce, execute
+from bertjob_operator.shell.freshness import Freshness
+from bertjob_operator.shell.observe import Key, Refused, Seen, Sources, observe
+from bertjob_operator.shell.progress import Board
+from bertjob_operator.shell.settings import Settings
+
+SOON: Final = timedelta(milliseconds=20)
+"""When to look again at a cache that is behind our own writes."""
+
+
+async def run(cluster: Cluster, settings: Settings) -> None:
+    """Look after every BertJob until cancelled."""
+    await Operator(cluster, settings).run()
+
+
+def job_key(value: Object) -> Key:
+    """Return the key of a BertJob."""
+    return value["metadata"]["namespace"], value["metadata"]["name"]
+
+
+def child_key(value: Object) -> Key | None:
+    """Return the key of the BertJob that *value* is a child of, or None."""
+    name = (value["metadata"].get("labels") or {}).get(names.JOB_LABEL)
+    return (value["metadata"]["namespace"], name) if name is not None else None
+
+
+class Operator:
+    """
+    One operator.
+
+    Args:
+        cluster: any implementation.
+        settings: of this process.
+        observer: told of each turn; the default logs it.
+        clock: gives the time as an aware datetime.
+
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: Settings,
+        *,
+        observer: Callable[[Reconciled], None] = controller.log,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._clock = clock
+        self._fresh = Freshness()
+        self.controller: Controller[Key] = Controller(
+            cluster, list(_watches(settings)), self.reconcile, workers=settings.workers, observe=observer
+        )
+        self._board = Board(self.controller.stores[POD], changed=self._progressed, interval=settings.progress_interval)
+        self._sources = Sources(
+            cluster=cluster, stores=self.controller.stores, settings=settings, progress=self._board.answers
+        )
+
+    async def run(self) -> None:
+        """Look after every BertJob until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.controller.run())
+            group.create_task(self._board.run())
+
+    async def reconcile(self, key: Key) -> timedelta | None:
+        """Bring one BertJob a step further; return when to look again."""
+        if not self._fresh.is_caught_up(key, self._sources.stores[BERT_JOB].get(*key)):
+            return SOON
+        now = self._clock()
+        seen = await observe(key, self._sources, now=now)
+        if seen is None:
+            return None
+        if isinstance(seen, Refused):
+            await self._refuse(key, seen, now)
+            return None
+        return await self._carry_out(key, seen, now)
+
+    async def _carry_out(self, key: Key, seen: Seen, now: datetime) -> timedelta | None:
+        job, wanted = seen.observed.job, plan(seen.observed)
+        try:
+            stored = await execute(wanted, job, cluster=self._cluster, found=seen.found)
+        except ChildRefusedError as refused:
+            wanted = refuse_child(seen.observed, ref=refused.ref, error=refused.error)
+            stored = await execute(wanted, job, cluster=self._cluster, found=seen.found)
+        if stored is not None:
+            self._fresh.wrote(key, stored)
+            await announce(wanted.events, job, cluster=self._cluster, now=now, instance=self._settings.instance)
+        return wanted.requeue_after
+
+    async def _refuse(self, key: Key, seen: Refused, now: datetime) -> None:
+        wanted = refuse_spec(seen.status, generation=seen.generation, now=now, errors=seen.errors)
+        if wanted.status:
+            ref = Ref(BERT_JOB, *key)
+            self._fresh.wrote(key, await self._cluster.patch_status(ref, wanted.status, uid=seen.uid))
+
+    def _progressed(self, pod: Object) -> None:
+        key = child_key(pod)
+        if key is not None:
+            self.controller.queue.add(key)
+
+
+def _watches(settings: Settings) -> "list[Watch[Key]]":
+    ours = {names.PART_OF_LABEL: metadata.PART_OF}
+    namespace = settings.namespace
+    children = [
+        Watch(kind=kind, key_of=child_key, labels=ours, namespace=namespace)
+        for kind in (JOB, POD, SERVICE, CONFIG_MAP, SERVICE_ACCOUNT)
+    ]
+    nodes: Watch[Key] = Watch(kind=NODE, key_of=lambda _: None)
+    return [Watch(kind=BERT_JOB, key_of=job_key, namespace=namespace), *children, nodes]

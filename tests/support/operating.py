@@ -1,0 +1,52 @@
+"""Running the operator against a cluster in a test."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from bertjob_api.cluster import BERT_JOB, Cluster, Object
+from bertjob_operator.plan import Platform
+from bertjob_operator.shell.settings import Settings
+
+SETTINGS = Settings(
+    platform=Platform(trainer_image="trainer:test"), progress_interval=timedelta(seconds=3600), workers=4
+)
+
+
+@asynccontextmanager
+async def together(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run *coroutines* beside the block; one that fails fails the test, and all end with the block."""
+    tasks = [asyncio.create_task(each) for each in coroutines]
+    try:
+        yield
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def condition(job: Object, kind: str) -> dict[str, Any]:
+    """Return one condition of a BertJob, or {}."""
+    found = [item for item in job.get("status", {}).get("conditions", ()) if item["type"] == kind]
+    return found[0] if found else {}
+
+
+async def until(cluster: Cluster, job: Object, *kinds: str, seconds: float = 60) -> Object:
+    """Return the BertJob once one of the conditions *kinds* is True."""
+    namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
+    newest: Object = {}
+    try:
+        async with asyncio.timeout(seconds):
+            async for change in cluster.changes(BERT_JOB, namespace=namespace):
+                if change.type in ("Added", "Modified") and change.object["metadata"]["name"] == name:
+                    newest = change.object
+                    if any(condition(newest, kind).get("status") == "True" for kind in kinds):
+                        return newest
+    except TimeoutError:
+        raise AssertionError(f"none of {kinds} became True; the status: {newest.get('status')}") from None
+    raise AssertionError("the watch ended")
