@@ -64,7 +64,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str | None]] = {
     "model": ({"model": {"source": "package://other/model"}}, "spec.model"),
     "data": ({"data": {"train": "storage://other.jsonl"}}, "spec.data"),
     "seed": ({"training": {"seed": 7}}, "spec.training.seed"),
-    "methods": ({"optimize": {"methods": ["static"]}}, "spec.optimize"),
+    "methods": ({"optimize": {"methods": ["qat"]}}, "spec.optimize"),
     "optimize removed": ({"optimize": None}, "spec.optimize"),
     "service": ({"serving": {"inferenceService": "other"}}, "spec.serving.inferenceService"),
     "prefix": ({"storage": {"prefix": "s3://other/team"}}, "spec.storage"),
