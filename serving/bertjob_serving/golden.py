@@ -72,6 +72,11 @@ def _item(row: dict[str, Any]) -> Item:
     )
 
 
+def ids_of(item: Item) -> Array:
+    """Return the token ids (S,) int32."""
+    return np.array(item.ids, np.int32)
+
+
 def same_answer(recorded: Sequence[float], got: Array) -> bool:
     """Return whether the logits *got* mean what was recorded: finite, and every probability within ``TOLERANCE``."""
     expected = softmax(np.array(recorded))

@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer
 from transformers import BertConfig, BertForSequenceClassification
 
 from bertjob_api import names, termination
 from bertjob_api.manifest import ModelManifest
 from bertjob_api.termination import Result
 from bertjob_storage import folders, open_storage
-from bertjob_tasks import tokenizer_files
 
 WORDS = ("good", "bad", "fine", "poor", "warm", "cold", "day", "night", "very", "not", "so", "a")
 LABELS = ("negative", "neutral", "positive")
@@ -59,6 +57,11 @@ class Step:
 
 @pytest.fixture
 def step(tmp_path: Path) -> Step:
+    """Return an optimize step of the test's own."""
+    return make_step(tmp_path)
+
+
+def make_step(tmp_path: Path) -> Step:
     """Return an optimize step with one candidate and a gate that any candidate passes."""
     model = _model(tmp_path / "model")
     manifest = ModelManifest(
@@ -112,8 +115,3 @@ def _model(folder: Path) -> Path:
     BertForSequenceClassification(config).eval().save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join([*specials, *WORDS]) + "\n")
     return folder
-
-
-def tokenizer(folder: Path) -> Tokenizer:
-    """Return a model folder's tokenizer."""
-    return tokenizer_files.load(folder)

@@ -1,0 +1,103 @@
+"""KServe's REST server around one model, on the address and port that we choose."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from bertjob_serving import cpu, engine
+from bertjob_serving.artifact import Artifact, check_answers, open_artifact
+from bertjob_serving.predictor import errors
+from bertjob_serving.predictor.middleware import Guard
+from bertjob_serving.predictor.settings import Settings
+from bertjob_serving.predictor.worker import Worker
+from bertjob_tasks.encoding import Encoder
+
+_log = logging.getLogger(__name__)
+GRACE_S: Final = 30
+"""Time for requests that were accepted before SIGTERM."""
+
+
+def load(settings: Settings) -> tuple[Artifact, Worker]:
+    """Return the verified artifact and a worker on it; raises ArtifactError."""
+    artifact = open_artifact(settings.model_dir)
+    own = engine.Engine(artifact.folder, threads=cpu.available())
+    check_answers(artifact, own)
+    encoder = Encoder.from_folder(artifact.folder, max_length=artifact.manifest.max_sequence_length)
+    _log.info(
+        "loaded %s (%s), %d golden answers are right",
+        artifact.manifest.sha256,
+        artifact.manifest.method,
+        len(artifact.golden),
+    )
+    return artifact, Worker(encode=encoder.encode, infer=own.logits, pad_id=encoder.pad_id, limits=settings.limits)
+
+
+def serve(settings: Settings, artifact: Artifact, worker: Worker) -> None:
+    """Answer requests until SIGTERM, then finish those that were accepted."""
+    with _no_arguments():  # KServe reads the command line when it is imported
+        from kserve.model_repository import ModelRepository  # noqa: PLC0415
+        from kserve.model_server import app  # noqa: PLC0415
+        from kserve.protocol.dataplane import DataPlane  # noqa: PLC0415
+        from kserve.protocol.model_repository_extension import ModelRepositoryExtension  # noqa: PLC0415
+        from kserve.protocol.rest.server import RESTServer  # noqa: PLC0415
+
+        from bertjob_serving.predictor.model import Classifier  # noqa: PLC0415
+    model = Classifier(settings.model_name, artifact, worker, settings.limits)
+    models = ModelRepository()
+    models.update(model)
+    _extend(app, model, digest=artifact.manifest.sha256, max_body_bytes=settings.limits.max_body_bytes)
+    server = RESTServer(
+        "kserve.model_server:app",
+        DataPlane(models),
+        ModelRepositoryExtension(models),
+        settings.port,
+        grace_period=GRACE_S,
+    )
+    server.config.host = (
+        settings.host
+    )  # KServe listens on every address, and two predictors on one machine would collide
+    server.config.access_log = False
+    _log.info("listening on %s:%d", settings.host, settings.port)
+    # uvicorn drains at SIGTERM and then raises it again for whoever stood here before: by default that would kill us.
+    signal.signal(signal.SIGTERM, lambda _signum, _frame: None)
+    asyncio.run(server.start())
+    worker.close()
+    _log.info("stopped")
+
+
+def _extend(app: Any, model: Any, *, digest: str, max_body_bytes: int) -> None:
+    """Add our errors, the golden route and the middleware to KServe's application."""
+    from fastapi.exceptions import RequestValidationError  # noqa: PLC0415
+    from fastapi.responses import JSONResponse  # noqa: PLC0415
+
+    async def refused(_request: Any, error: errors.RequestError) -> Any:
+        if error.__cause__ is not None and isinstance(error, errors.EngineError):
+            _log.error("the engine failed", exc_info=error.__cause__)
+        return JSONResponse({"error": str(error)}, errors.STATUS[type(error)], errors.headers(error))
+
+    async def malformed(_request: Any, error: RequestValidationError) -> Any:
+        where = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()[:5]
+        )
+        return JSONResponse({"error": f"body: {where}"}, 400)
+
+    for kind in errors.STATUS:
+        app.add_exception_handler(kind, refused)
+    app.add_exception_handler(RequestValidationError, malformed)
+    app.add_api_route(f"/v1/models/{model.name}/golden", model.agreement, methods=["GET"])
+    app.add_middleware(Guard, digest=digest, max_body_bytes=max_body_bytes)
+
+
+@contextmanager
+def _no_arguments() -> Iterator[None]:
+    """Hide the command line."""
+    given = sys.argv
+    sys.argv = given[:1]
+    try:
+        yield
+    finally:
+        sys.argv = given
