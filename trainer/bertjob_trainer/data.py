@@ -1,0 +1,83 @@
+"""Tokenized examples in flat memory, and batches of them. Shapes: N samples, B of a batch, L tokens of the longest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bertjob_tasks.encoding import Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Padded inputs and their classes, on the training device."""
+
+    ids: Tensor
+    """(B, L) int32."""
+    type_ids: Tensor
+    """(B, L) int32."""
+    mask: Tensor | None
+    """(B, L), True at tokens; None: nothing is padding."""
+    labels: Tensor
+    """(B,) int64."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Every sample's tokens one after another: six bytes each, and no object per sample."""
+
+    ids: NDArray[np.int32]
+    """(sum of lengths,)."""
+    type_ids: NDArray[np.int8]
+    offsets: NDArray[np.int64]
+    """(N + 1,): sample i is ``ids[offsets[i]:offsets[i + 1]]``."""
+    labels: NDArray[np.int64]
+    """(N,) class numbers."""
+    pad_id: int
+
+    @classmethod
+    def of(cls, inputs: Sequence[Encoded], labels: NDArray[np.int64], *, pad_id: int) -> Self:
+        """Return the data set of encoded inputs and their class numbers."""
+        assert len(inputs) == len(labels)
+        lengths = [len(item.ids) for item in inputs]
+        return cls(
+            ids=np.concatenate([item.ids for item in inputs]),
+            type_ids=np.concatenate([item.type_ids for item in inputs]).astype(np.int8),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            labels=labels,
+            pad_id=pad_id,
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Return the tokens of each sample, (N,)."""
+        return np.diff(self.offsets)
+
+    def batch(self, samples: NDArray[np.int64], *, device: torch.device) -> Batch:
+        """Return the given samples as one batch."""
+        starts, stops = self.offsets[samples], self.offsets[samples + 1]
+        longest = int((stops - starts).max())
+        ids = np.full((len(samples), longest), self.pad_id, dtype=np.int32)
+        type_ids = np.zeros((len(samples), longest), dtype=np.int32)
+        mask = np.arange(longest) < (stops - starts)[:, None]
+        for row, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+            ids[row, : stop - start] = self.ids[start:stop]
+            type_ids[row, : stop - start] = self.type_ids[start:stop]
+        return Batch(
+            ids=torch.from_numpy(ids).to(device, non_blocking=True),
+            type_ids=torch.from_numpy(type_ids).to(device, non_blocking=True),
+            mask=None if mask.all() else torch.from_numpy(mask).to(device, non_blocking=True),
+            labels=torch.from_numpy(self.labels[samples]).to(device, non_blocking=True),
+        )
+
+    def words_of(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the distinct token ids of the given samples, ascending; padding is none of them."""
+        parts = [self.ids[self.offsets[sample] : self.offsets[sample + 1]] for sample in samples]
+        return np.unique(np.concatenate(parts)).astype(np.int64)

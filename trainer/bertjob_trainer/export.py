@@ -1,0 +1,127 @@
+"""
+The trained model as a Hugging Face folder.
+
+The same training gives the same bytes: no time, host or path stands in any file.
+"""
+
+import importlib.metadata
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.torch import save_file
+from torch import nn
+
+from bertjob_api.job import BertJob
+from bertjob_api.manifest import ModelManifest
+from bertjob_api.spec import Head
+from bertjob_storage import folders
+from bertjob_tasks import tokenizer_files
+from bertjob_trainer import bert_config, weights
+
+CARD = "model-card.json"
+HEAD = "bertjob_head"
+"""Key of ``config.json`` that describes the head's hidden layers; absent without any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What is known of a trained model beside its weights."""
+
+    job: BertJob
+    run: str
+    """Name of the training run."""
+    labels: tuple[str, ...]
+    digests: Mapping[str, str]
+    """sha256 of each input."""
+    metrics: Mapping[str, float]
+    steps: int
+
+
+def write(model: nn.Module, trained: Trained, *, source: Path, folder: Path) -> ModelManifest:
+    """
+    Write the model to *folder* and return the manifest to publish it with.
+
+    Args:
+        model: weights, on any device.
+        trained: labels, metrics and origin.
+        source: folder the model started from; its config and tokenizer are carried over.
+        folder: made when absent; must be empty.
+
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, folder / weights.WEIGHTS, metadata={"format": "pt"})
+    config = exported_config(bert_config.read(source), labels=trained.labels, head=trained.job.spec.model.head)
+    _write_json(folder / bert_config.CONFIG, config)
+    _write_json(folder / CARD, _card(trained))
+    for name in tokenizer_files.NAMES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    return ModelManifest(
+        role="trained",
+        task=trained.job.spec.model.task,
+        labels=trained.labels,
+        max_sequence_length=trained.job.spec.data.max_sequence_length,
+        engine="safetensors",
+        engine_version=safetensors.__version__,
+        method="fp32",
+        files=folders.file_entries(folder),
+        origin={"run": trained.run},
+    )
+
+
+def exported_config(source: Mapping[str, Any], *, labels: tuple[str, ...], head: Head) -> dict[str, Any]:
+    """
+    Return ``config.json`` of the trained model.
+
+    With hidden head layers the architecture has a name of its own, so that nothing else loads it with a head left out.
+    """
+    kept = {key: value for key, value in source.items() if key not in ("_name_or_path", "torch_dtype", "num_labels")}
+    hidden = {HEAD: {"layers": head.layers, "hidden_size": head.hidden_size}} if head.layers else {}
+    return {
+        **kept,
+        "architectures": ["BertJobForSequenceClassification" if head.layers else "BertForSequenceClassification"],
+        "model_type": "bert",
+        "dtype": "float32",
+        "problem_type": "single_label_classification",
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+        **hidden,
+    }
+
+
+def _card(trained: Trained) -> dict[str, Any]:
+    training = trained.job.spec.training
+    return {
+        "task": trained.job.spec.model.task,
+        "source": trained.job.spec.model.source,
+        "labels": list(trained.labels),
+        "metrics": dict(trained.metrics),
+        "data": {name: trained.digests[name] for name in ("train", "validation")},
+        "sourceModel": trained.digests["model"],
+        "training": {
+            "steps": trained.steps,
+            "epochs": training.epochs,
+            "batchSize": training.batch_size,
+            "learningRate": training.learning_rate,
+            "seed": training.seed,
+        },
+        "code": {"bertjob": code_version()},
+    }
+
+
+def code_version() -> str:
+    """Return the installed version of this project; "unknown" when it runs from a source folder."""
+    try:
+        return importlib.metadata.version("bertjob")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,68 @@
+"""
+Gradients in flat memory, summed over processes.
+
+All gradients but the word vectors' lie in one buffer, so one collective sums them together with the step's flags. Of the word
+vectors only rows whose token occurs in the global batch have a gradient; every process knows the whole batch (``order``), so
+only those rows travel: a few thousand of 30,000, and the word vectors are half of a small BERT.
+
+Shapes: V words of the vocabulary, R of them in the step, E model width.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from bertjob_trainer.group import Group
+
+
+class Gradients:
+    """Owns the ``grad`` of every parameter of a model; backward passes add to it in place."""
+
+    def __init__(self, model: nn.Module, words: nn.Parameter, *, num_flags: int) -> None:
+        """
+        Give every parameter a zero gradient.
+
+        Args:
+            model: its parameters are of one device.
+            words: (V, E) word vectors, a parameter of the model.
+            num_flags: numbers that are summed along with each step's gradients.
+
+        """
+        dense = [parameter for parameter in model.parameters() if parameter is not words]
+        size = sum(parameter.numel() for parameter in dense)
+        self._flat = torch.zeros(size + num_flags, dtype=torch.float32, device=words.device)
+        self._dense = self._flat[:size]
+        self._flags = self._flat[size:]
+        start = 0
+        for parameter in dense:
+            parameter.grad = self._dense[start : start + parameter.numel()].view_as(parameter)
+            start += parameter.numel()
+        words.grad = torch.zeros_like(words)
+        self._words: Tensor = words.grad
+
+    def clear(self, rows: Tensor) -> None:
+        """Set the gradients to 0; *rows* (R,) are the words that may have any."""
+        self._dense.zero_()
+        self._words.index_fill_(0, rows, 0.0)
+
+    def sum(self, group: Group, rows: Tensor, *, flags: Sequence[float]) -> list[float]:
+        """Add up gradients and *flags* over all processes, and return the sums of the flags; *rows* are the words used by any."""
+        self._flags.copy_(torch.tensor(flags, dtype=torch.float32))
+        if group.world > 1:
+            group.sum(self._flat)
+            words = self._words.index_select(0, rows)
+            group.sum(words)
+            self._words.index_copy_(0, rows, words)
+        sums: list[float] = self._flags.tolist()
+        return sums
+
+    def clip(self, rows: Tensor, *, max_norm: float) -> float:
+        """Scale all gradients down to *max_norm* if they are longer, and return the norm before; inf or nan: nothing was scaled."""
+        words = self._words.index_select(0, rows)
+        norms = torch.stack([torch.linalg.vector_norm(self._dense), torch.linalg.vector_norm(words)])
+        norm = float(torch.linalg.vector_norm(norms))
+        if max_norm < norm < float("inf"):
+            self._dense.mul_(max_norm / norm)
+            self._words.index_copy_(0, rows, words * (max_norm / norm))
+        return norm

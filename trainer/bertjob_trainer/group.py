@@ -1,0 +1,126 @@
+"""The processes that train together, and what they say to each other."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Protocol
+
+import torch
+from torch import Tensor, distributed
+
+TIMEOUT: Final = timedelta(minutes=10)
+"""Longest wait for another process; long enough for one to publish a model while the others wait."""
+
+
+class PeerLostError(Exception):
+    """Another process ended or does not answer; nothing is wrong with this one, and starting again may help."""
+
+
+class Group(Protocol):
+    """Collective operations; every process calls the same ones in the same order."""
+
+    @property
+    def rank(self) -> int:
+        """Return this process's number, from 0."""
+        ...
+
+    @property
+    def world(self) -> int:
+        """Return the number of processes."""
+        ...
+
+    def sum(self, tensor: Tensor) -> None:
+        """Replace *tensor* by the sum over all processes."""
+        ...
+
+    def broadcast(self, tensor: Tensor) -> None:
+        """Replace *tensor* by that of rank 0."""
+        ...
+
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """One process."""
+
+    rank: int = 0
+    world: int = 1
+
+    def sum(self, tensor: Tensor) -> None:
+        """Leave *tensor* as it is."""
+
+    def broadcast(self, tensor: Tensor) -> None:
+        """Leave *tensor* as it is."""
+
+    def barrier(self) -> None:
+        """Wait for nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Processes in torch's default process group."""
+
+    rank: int
+    world: int
+
+    def sum(self, tensor: Tensor) -> None:
+        """Replace *tensor* by the sum over all processes."""
+        with _peers_needed():
+            distributed.all_reduce(tensor)
+
+    def broadcast(self, tensor: Tensor) -> None:
+        """Replace *tensor* by that of rank 0."""
+        with _peers_needed():
+            distributed.broadcast(tensor, src=0)
+
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+        with _peers_needed():
+            distributed.barrier()
+
+
+@contextmanager
+def _peers_needed() -> Iterator[None]:
+    """Raise PeerLostError for what torch reports as a bare RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise PeerLostError(f"another training process is gone ({first}); this one ends and starts again") from error
+
+
+@contextmanager
+def joined(*, rank: int, world: int, device: torch.device) -> Iterator[Group]:
+    """Join the group that torchrun's environment describes, and leave it at the end."""
+    if world == 1:
+        yield Alone()
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    with _peers_needed():
+        distributed.init_process_group(backend, timeout=TIMEOUT, device_id=device if device.type == "cuda" else None)
+    yield Together(rank, world)
+    # Not after an error: leaving in good order waits for the others, who may be gone.
+    distributed.destroy_process_group()
+
+
+def from_first(group: Group, value: Any, *, device: torch.device) -> Any:
+    """
+    Return rank 0's *value*, a JSON value, in every process; what the others pass is ignored.
+
+    JSON and not ``broadcast_object_list``, which unpickles what it receives.
+    """
+    if group.world == 1:
+        return value
+    data = json.dumps(value).encode() if group.rank == 0 else b""
+    size = torch.tensor([len(data)], dtype=torch.int64, device=device)
+    group.broadcast(size)
+    content = torch.zeros(int(size), dtype=torch.uint8, device=device)
+    if group.rank == 0:
+        content.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+    group.broadcast(content)
+    return json.loads(bytes(content.cpu().numpy()))

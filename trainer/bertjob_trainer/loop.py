@@ -1,0 +1,189 @@
+"""
+The training loop, top to bottom.
+
+The result of a step depends on seed, data and step alone: every process computes its share of the step's micro-batches, the
+sums are the same for any number of processes (up to the order of additions), and every process takes the same optimizer step.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bertjob_api.progress import Committed
+from bertjob_trainer import heads, optim, order, precision
+from bertjob_trainer.cadence import Cadence
+from bertjob_trainer.data import Batch, Dataset
+from bertjob_trainer.gradients import Gradients
+from bertjob_trainer.group import Group
+from bertjob_trainer.state import TrainState
+
+_LOSS, _STOP, _SAVE, _FIRST_RANK = range(4)
+"""Flags summed with the gradients: the loss, processes asked to stop, processes whose clock says save, then one per rank
+that is 1 where the loss is not finite."""
+
+
+class NonFiniteLossError(ValueError):
+    """The loss or its gradient became inf or nan; training on would destroy the model."""
+
+    def __init__(self, message: str, *, step: int, rank: int | None) -> None:
+        self.step = step
+        self.rank = rank
+        super().__init__(message)
+
+
+class Saves(Protocol):
+    """What the loop asks of checkpoints."""
+
+    @property
+    def committed(self) -> Committed | None:
+        """Return the newest commit, without waiting."""
+        ...
+
+    def save(
+        self,
+        state: Mapping[str, Tensor],
+        meta: Mapping[str, Any],
+        *,
+        step: int,
+        total_steps: int,
+        world_size: int,
+        samples_seen: int,
+    ) -> None:
+        """Copy the state now and commit it in the background."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """What the loop needs to know; the same in every process."""
+
+    order: order.Order
+    schedule: optim.Schedule
+    seed: int
+    dtype: torch.dtype
+    """Arithmetic of forward and backward."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Io:
+    """The loop's connections to the world."""
+
+    group: Group
+    device: torch.device
+    cadence: Cadence
+    saves: Saves | None
+    """None: this process does not save."""
+    is_stopped: Callable[[], bool]
+    """Whether this process was asked to end."""
+    report: Callable[["Step"], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What happened in one step."""
+
+    step: int
+    """Steps done, this one included."""
+    loss: float
+    """Mean loss of the global batch."""
+    num_samples: int
+    seconds: float
+
+
+def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool:
+    """
+    Train until the end or until any process is asked to stop, and return whether the end was reached.
+
+    When stopped, a checkpoint of the newest step is being committed.
+
+    Raises:
+        NonFiniteLossError: in every process, at the same step; the newest checkpoint is untouched.
+
+    """
+    total = config.order.total_steps
+    state.model.train()
+    gradients = Gradients(
+        state.model, state.model.bert.embeddings.word_embeddings.weight, num_flags=_FIRST_RANK + io.group.world
+    )
+    while state.step < total:
+        started = time.monotonic()
+        micro_batches = config.order.micro_batches(state.step)
+        samples = np.concatenate(micro_batches)
+        words = torch.from_numpy(data.words_of(samples)).to(io.device)
+
+        # Forward and backward of this process's share; the gradient is that of the mean loss of the global batch.
+        loss = 0.0
+        for index in order.dealt(len(micro_batches), rank=io.group.rank, world=io.group.world):
+            torch.manual_seed(dropout_seed(config.seed, state.step, index))
+            batch = data.batch(micro_batches[index], device=io.device)
+            share = _loss(state.model, batch, dtype=config.dtype) / len(samples)
+            share.backward()
+            loss += float(share.detach())
+
+        # One sum over processes: gradients, loss, and what any process wants.
+        is_due = io.cadence.is_due(state.step + 1)
+        flags = [loss, float(io.is_stopped()), float(is_due and io.group.rank == 0)]
+        bad = [float(rank == io.group.rank and not _is_finite(loss)) for rank in range(io.group.world)]
+        sums = gradients.sum(io.group, words, flags=[*flags, *bad])
+        norm = gradients.clip(words, max_norm=optim.MAX_NORM)
+        _refuse_non_finite(sums, norm, step=state.step + 1)
+
+        # The same step in every process.
+        for parameters in state.optimizer.param_groups:
+            parameters["lr"] = optim.lr_at(state.step, schedule=config.schedule)
+        state.optimizer.step()
+        gradients.clear(words)
+        state.step += 1
+
+        stopped, due = sums[_STOP] > 0, sums[_SAVE] > 0
+        if io.saves is not None and (stopped or (due and state.step < total)):
+            _save(config, state, io.saves, world=io.group.world)
+        seconds = time.monotonic() - started
+        io.report(Step(step=state.step, loss=sums[_LOSS], num_samples=len(samples), seconds=seconds))
+        if stopped:
+            return state.step >= total
+    return True
+
+
+def dropout_seed(seed: int, step: int, micro_batch: int) -> int:
+    """Return the seed of one micro-batch's dropout, the same whichever process computes it."""
+    digest = hashlib.blake2b(f"{seed}/{step}/{micro_batch}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def _loss(model: Any, batch: Batch, *, dtype: torch.dtype) -> Tensor:
+    with precision.autocast(dtype, device=batch.ids.device):
+        logits = model(batch.ids, batch.type_ids, batch.mask)
+    return heads.loss_sum(logits, batch.labels)
+
+
+def _is_finite(value: float) -> bool:
+    return abs(value) < float("inf")
+
+
+def _refuse_non_finite(sums: list[float], norm: float, *, step: int) -> None:
+    hint = "the model before this step is kept; lower spec.training.learningRate or check the data"
+    bad = [rank for rank, flag in enumerate(sums[_FIRST_RANK:]) if flag]
+    if bad:
+        raise NonFiniteLossError(
+            f"step {step}: the loss is not finite on rank {bad[0]}; {hint}", step=step, rank=bad[0]
+        )
+    if not _is_finite(norm):
+        raise NonFiniteLossError(f"step {step}: the gradient is not finite; {hint}", step=step, rank=None)
+
+
+def _save(config: TrainConfig, state: TrainState, saves: Saves, *, world: int) -> None:
+    saves.save(
+        state.tensors(),
+        state.meta(),
+        step=state.step,
+        total_steps=config.order.total_steps,
+        world_size=world,
+        samples_seen=config.order.samples_before(state.step),
+    )

@@ -1,0 +1,73 @@
+"""A worker's environment as values."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bertjob_api import names
+from bertjob_api.job import BertJob, parse_job
+from bertjob_tasks.errors import UnsupportedError
+
+_TASKS: Final = ("sequence-classification",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What supervisor and torchrun tell a worker."""
+
+    job: BertJob
+    attempt: int
+    """Ordinal of the training attempt."""
+    rank: int
+    world: int
+    local_rank: int
+    """Rank within this pod."""
+    local_world: int
+    """Workers of this pod."""
+    progress_url: str | None
+    """None: nobody listens."""
+    result_file: Path | None
+    """None: nobody reads it."""
+    scratch: Path
+    """Folder of this pod's workers for downloads; may not exist."""
+
+
+def from_env(env: Mapping[str, str]) -> Settings:
+    """
+    Return the settings in *env*; without torchrun's variables, those of a single worker.
+
+    Raises:
+        ValueError: the spec cannot be read, or asks for what this version cannot train.
+
+    """
+    path = env.get(names.SPEC_FILE_ENV)
+    if path is None:
+        raise ValueError(f"{names.SPEC_FILE_ENV}: is not set, expected the path of the job's JSON; set it")
+    job = parse_job(json.loads(Path(path).read_text(encoding="utf-8")), local=True)
+    _refuse_unsupported(job)
+    result_file = env.get(names.RESULT_FILE_ENV)
+    home = Path(env.get("HOME", names.SCRATCH_DIR))
+    return Settings(
+        job=job,
+        attempt=int(env.get(names.ATTEMPT_ENV, "0")),
+        rank=int(env.get("RANK", "0")),
+        world=int(env.get("WORLD_SIZE", "1")),
+        local_rank=int(env.get("LOCAL_RANK", "0")),
+        local_world=int(env.get("LOCAL_WORLD_SIZE", "1")),
+        progress_url=env.get(names.PROGRESS_URL_ENV),
+        result_file=Path(result_file) if result_file else None,
+        # Named by the pod, since process pods of one machine may share a home.
+        scratch=home / "bertjob-inputs" / (env.get(names.POD_NAME_ENV) or job.name),
+    )
+
+
+def _refuse_unsupported(job: BertJob) -> None:
+    task, axes = job.spec.model.task, job.spec.training.parallelism
+    if task not in _TASKS:
+        raise UnsupportedError(f"spec.model.task: got {task}, this version trains {', '.join(_TASKS)}")
+    if (axes.tensor, axes.pipeline, axes.fsdp) != (1, 1, 1):
+        raise UnsupportedError(
+            "spec.training.parallelism: this version trains data-parallel only; leave the other axes at 1"
+        )

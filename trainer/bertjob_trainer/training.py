@@ -1,0 +1,198 @@
+"""
+One training run: from a job and its inputs to a published, committed model.
+
+Every stage is a no-op when its output is there, so starting a worker again after any crash is always right.
+"""
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from bertjob_api import layout, termination
+from bertjob_api.job import BertJob
+from bertjob_api.termination import Result
+from bertjob_storage.opening import open_storage
+from bertjob_storage.protocol import Storage, StorageError
+from bertjob_trainer import (
+    bert_config,
+    cadence,
+    commits,
+    export,
+    heads,
+    inputs,
+    loop,
+    optim,
+    order,
+    reporting,
+    weights,
+)
+from bertjob_trainer.bert_config import BertConfig
+from bertjob_trainer.checkpoint import Checkpoints
+from bertjob_trainer.evaluate import evaluate
+from bertjob_trainer.group import from_first
+from bertjob_trainer.inputs import Examples, Paths
+from bertjob_trainer.machine import Machine
+from bertjob_trainer.meter import Meter
+from bertjob_trainer.resume import resume
+from bertjob_trainer.settings import Settings
+from bertjob_trainer.state import TrainState
+from bertjob_trainer.stop import Stop
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A training run and its name."""
+
+    job: BertJob
+    id: str
+    uri: str
+    """Folder of its checkpoints and its commit."""
+    digests: Mapping[str, str]
+    """sha256 of each input."""
+    storage: Storage
+
+
+def train_job(given: Settings, machine: Machine, stop: Stop) -> Result | None:
+    """Return the result of the job's training, the same in every process; None: stopped on request, after saving."""
+    job, first = given.job, machine.group.rank == 0
+
+    # Inputs: one process of each pod downloads, and the run is named by what was found.
+    if given.local_rank == 0:
+        inputs.fetch(job, given.scratch)
+    machine.group.barrier()
+    paths = inputs.locate(job, given.scratch)
+    run = _run_of(job, paths, machine)
+
+    # Nothing to do when this run has been committed.
+    done = _shared(commits.committed(run.storage, run.uri) if first else None, machine)
+    if done is not None:
+        _log.info("%s is trained already", run.id)
+        return done
+
+    # Model, data and state: of the newest checkpoint, else of the source.
+    config = BertConfig.from_dict(bert_config.read(paths.model)).with_dropout(job.spec.training.dropout)
+    examples = inputs.encode(paths, job, config=config)
+    model = build_model(job, paths, examples.labels, config=config)
+    state = TrainState.start(model.to(machine.device), weight_decay=job.spec.training.weight_decay)
+    keep = job.spec.training.checkpoint.keep
+    saves = Checkpoints(run.storage, run.uri, keep, given.attempt, run.id) if first else None
+    start = resume(state, saves, group=machine.group, device=machine.device) or 0
+    _log.info("%s: %d processes, %s, from step %d", run.id, machine.group.world, machine.dtype, start)
+
+    # Training.
+    if not _train(given, state, examples, machine, saves=saves, stop=stop):
+        if saves is not None:
+            saves.wait()
+        return None
+
+    # Evaluation, publication, commit.
+    scores = _scores(model, examples, machine)
+    result = None
+    if saves is not None:
+        _settle(saves)
+        result = _publish(run, model, examples, paths, scores=scores, steps=(start, state.step))
+    return _shared(result, machine)
+
+
+def build_model(job: BertJob, paths: Paths, labels: tuple[str, ...], *, config: BertConfig) -> nn.Module:
+    """Return the model before the first step: the source's weights, and new ones by the job's seed where it has none."""
+    spec = job.spec.model
+    model = heads.build(config, num_labels=len(labels), head=spec.head, seed=job.spec.training.seed)
+    # A source that was trained for the same labels keeps its head.
+    known = bert_config.read(paths.model).get("id2label") or {}
+    same = [known.get(str(number)) for number in range(len(known))] == list(labels)
+    weights.load(model, paths.model, with_head=same)
+    return model
+
+
+def _run_of(job: BertJob, paths: Paths, machine: Machine) -> Run:
+    found = dict(inputs.digests(paths, job.spec.data)) if machine.group.rank == 0 else None
+    digests = from_first(machine.group, found, device=machine.device)
+    name = layout.run_id(job, digests)
+    storage = open_storage(job.spec.storage.prefix)
+    return Run(job=job, id=name, uri=f"{layout.job_root(job)}/{name}", digests=digests, storage=storage)
+
+
+def _train(
+    given: Settings, state: TrainState, examples: Examples, machine: Machine, *, saves: Checkpoints | None, stop: Stop
+) -> bool:
+    """Train to the end and return True, or until a process is asked to stop and return False."""
+    spec, group = given.job.spec.training, machine.group
+    plan = order.Order(
+        seed=spec.seed,
+        epochs=spec.epochs,
+        batch_size=spec.batch_size,
+        micro_batch_size=spec.micro_batch_size,
+        lengths=examples.train.lengths,
+    )
+    schedule = optim.Schedule(peak=spec.learning_rate, total_steps=plan.total_steps, warmup_ratio=spec.warmup_ratio)
+    meter = Meter(
+        group=group, total=plan.total_steps, steps_per_epoch=plan.steps_per_epoch, resumed_from_step=state.step or None
+    )
+    reporter = reporting.Reporter(reporting.post_to(given.progress_url) if given.progress_url else None)
+
+    def report(step: loop.Step | None) -> None:
+        reporter.report(meter.progress(step, committed=saves.committed if saves is not None else None))
+
+    report(None)
+    try:
+        return loop.train(
+            loop.TrainConfig(order=plan, schedule=schedule, seed=spec.seed, dtype=machine.dtype),
+            state,
+            examples.train,
+            loop.Io(
+                group=group,
+                device=machine.device,
+                cadence=cadence.parse(spec.checkpoint.every),
+                saves=saves,
+                is_stopped=lambda: stop.asked,
+                report=report,
+            ),
+        )
+    finally:
+        reporter.close()
+
+
+def _scores(model: nn.Module, examples: Examples, machine: Machine) -> dict[str, float]:
+    """Return the metrics of the validation examples, and those of the test examples as ``testAccuracy`` and so on."""
+    scores = dict(evaluate(model, examples.validation, machine))
+    if examples.test is not None:
+        found = evaluate(model, examples.test, machine)
+        scores.update({f"test{name[0].upper()}{name[1:]}": value for name, value in found.items()})
+    return scores
+
+
+def _publish(
+    run: Run, model: nn.Module, examples: Examples, paths: Paths, *, scores: dict[str, float], steps: tuple[int, int]
+) -> Result:
+    """Publish the model and commit the run; *steps* are those at the start and at the end of this process."""
+    trained = export.Trained(
+        job=run.job, run=run.id, labels=examples.labels, digests=run.digests, metrics=scores, steps=steps[1]
+    )
+    with tempfile.TemporaryDirectory(prefix="bertjob-model-") as folder:
+        manifest = export.write(model, trained, source=paths.model, folder=Path(folder))
+        artifact = commits.publish(run.storage, run.job, Path(folder), manifest)
+    result = Result(artifact=artifact, metrics=scores, steps=steps[1], trained_steps=steps[1] - steps[0])
+    return commits.commit(run.storage, run.uri, result)
+
+
+def _settle(saves: Checkpoints) -> None:
+    """Let the last upload end; the trained model supersedes it, so its failure is only worth a warning."""
+    try:
+        saves.wait()
+    except StorageError as error:
+        _log.warning("the last checkpoint was not saved: %s", error)
+
+
+def _shared(result: Result | None, machine: Machine) -> Result | None:
+    """Return rank 0's result in every process."""
+    text: Any = termination.encode(result) if result is not None else None
+    text = from_first(machine.group, text, device=machine.device)
+    return termination.decode(text) if text is not None else None

@@ -1,0 +1,23 @@
+"""
+One training process: ``python -m bertjob_trainer.worker`` under torchrun's environment.
+
+Exit codes: 0 trained, 42 user error, 75 try again, 143 saved after SIGTERM (``bertjob_api.termination``).
+"""
+
+import os
+import sys
+
+from bertjob_trainer import stop
+
+
+def main() -> int:
+    """Return the exit code."""
+    # Before torch: the threads that it and its libraries start inherit which signals are blocked.
+    flag = stop.on_sigterm()
+    from bertjob_trainer import process  # noqa: PLC0415
+
+    return process.main(os.environ, flag)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
