@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+import socket
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from bertjob_api.cluster import POD, SERVICE, Cluster, Object
@@ -13,6 +14,7 @@ from bertjob_local.addresses import open_port
 _log = logging.getLogger(__name__)
 _CHUNK = 1 << 16
 _CONNECT_S = 5.0
+_BACKLOG = 128
 
 
 class Address(NamedTuple):
@@ -73,7 +75,7 @@ class ServiceProxy:
         self._services: dict[str, Object] = {}
         self._pods: dict[str, Object] = {}
         self._table: Table = {}
-        self._servers: dict[Address, asyncio.Server] = {}
+        self._listeners: dict[Address, socket.socket] = {}
         self._open: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
 
@@ -85,8 +87,8 @@ class ServiceProxy:
                 group.create_task(self._follow(POD, self._pods))
                 group.create_task(self._keep_listening())
         finally:
-            for server in self._servers.values():
-                server.close()
+            for address in tuple(self._listeners):
+                self._stop_listening(address)
             for connection in self._open:
                 connection.cancel()
 
@@ -106,34 +108,49 @@ class ServiceProxy:
             await self._wake.wait()
             self._wake.clear()
             self._table = table(list(self._services.values()), list(self._pods.values()))
-            for address in tuple(self._servers):
-                if address not in self._table:
-                    self._servers.pop(address).close()
-            for address in self._table:
-                if address not in self._servers:
-                    await self._listen(address)
+            for address in set(self._listeners) - set(self._table):
+                self._stop_listening(address)
+            for address in set(self._table) - set(self._listeners):
+                self._listen(address)
 
-    async def _listen(self, address: Address) -> None:
+    def _listen(self, address: Address) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            self._servers[address] = await asyncio.start_server(self._handler(address), address.host, address.port)
+            listener = socket.create_server(address, backlog=_BACKLOG)
         except OSError as error:
             _log.warning("Service %s:%d: cannot listen, again in 1 s: %s", *address, error)
-            asyncio.get_running_loop().call_later(1, self._wake.set)
+            loop.call_later(1, self._wake.set)
+            return
+        listener.setblocking(False)
+        # Not asyncio.start_server: a connection that it accepts while it is closed hangs for ever (Python 3.11).
+        loop.add_reader(listener, self._accept, listener, address)
+        self._listeners[address] = listener
 
-    def _handler(self, address: Address) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
-        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None, "a handler runs as a task"
-            self._open.add(task)
-            try:
-                await _forward(reader, writer, self._table.get(address, ()))
-            except asyncio.CancelledError:
-                return  # the proxy ends
-            finally:
-                self._open.discard(task)
-                writer.close()
+    def _stop_listening(self, address: Address) -> None:
+        listener = self._listeners.pop(address)
+        asyncio.get_running_loop().remove_reader(listener)
+        listener.close()
 
-        return handle
+    def _accept(self, listener: socket.socket, address: Address) -> None:
+        try:
+            connection, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # it went away before its turn
+        connection.setblocking(False)
+        task = asyncio.create_task(self._carry(connection, address))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def _carry(self, connection: socket.socket, address: Address) -> None:
+        try:
+            reader, writer = await asyncio.open_connection(sock=connection)
+        except OSError:
+            connection.close()
+            return
+        try:
+            await _forward(reader, writer, self._table.get(address, ()))
+        finally:
+            writer.close()
 
 
 async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, targets: tuple[Address, ...]) -> None:
