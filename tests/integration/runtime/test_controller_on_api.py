@@ -66,6 +66,11 @@ class Doubler:
         children = self.store.by_owner(parent["metadata"]["uid"]) if parent else []
         return parent is not None and [child["data"] for child in children] == [parent["data"]]
 
+    def has(self, name: str, value: str) -> bool:
+        """Tell whether the store has an object of that name and value."""
+        found = self.store.get(self._namespace, name)
+        return found is not None and found["data"] == {"value": value}
+
 
 @asynccontextmanager
 async def _running(cluster: HttpCluster, namespace: str) -> AsyncIterator[Doubler]:
@@ -96,9 +101,7 @@ async def test_children_follow_their_parents(real_api: LocalCluster, make_namesp
             await asyncio.to_thread(real_api.start, "apiserver")
             await until(lambda: doubler.store.get(namespace, "p1") is not None)
             await _patiently_apply(cluster, _parent(namespace, "p3", "3"))
-            await until(
-                lambda: doubler.fits("p3") and doubler.store.get(namespace, "p3-child")["data"] == {"value": "3"}
-            )  # type: ignore[index]
+            await until(lambda: doubler.has("p3-child", "3"))
 
 
 async def _patiently_apply(cluster: HttpCluster, obj: Object) -> None:

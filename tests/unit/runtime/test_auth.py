@@ -1,6 +1,7 @@
 """Where the credentials come from, and how the server is reached."""
 
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,10 @@ from bertjob_operator.runtime import auth
 LOOPBACK = "http://127.0.0.1:1234"
 
 
-def _write(path: Path, *, server: str = LOOPBACK, user: dict[str, str] | None = None, **cluster: object) -> Path:
+def _write(path: Path, *, server: str = LOOPBACK, cluster: Mapping[str, object] | None = None) -> Path:
     config = {
-        "clusters": [{"name": "c", "cluster": {"server": server, **cluster}}],
-        "users": [{"name": "u", "user": user or {}}],
+        "clusters": [{"name": "c", "cluster": {"server": server, **(cluster or {})}}],
+        "users": [{"name": "u", "user": {}}],
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
         "current-context": "x",
     }
@@ -95,7 +96,7 @@ async def test_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy comes from the kubeconfig, then the environment; loopback has none, as in kubectl."""
     monkeypatch.setenv("http_proxy", "http://proxy:1")
     far = await auth.load(_write(tmp_path / "far", server="http://api.example"))
-    own = await auth.load(_write(tmp_path / "own", server="http://api.example", **{"proxy-url": "http://own:2"}))
+    own = await auth.load(_write(tmp_path / "own", server="http://api.example", cluster={"proxy-url": "http://own:2"}))
     near = await auth.load(_write(tmp_path / "near"))
 
     assert [each.proxy for each in (far, own, near)] == ["http://proxy:1", "http://own:2", None]
@@ -104,7 +105,9 @@ async def test_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_server_is_checked_unless_told_otherwise(tmp_path: Path) -> None:
     """TLS verifies name and issuer; insecure-skip-tls-verify turns that off, as in kubectl."""
     strict = await auth.load(_write(tmp_path / "a", server="https://api.example"))
-    loose = await auth.load(_write(tmp_path / "b", server="https://api.example", **{"insecure-skip-tls-verify": True}))
+    loose = await auth.load(
+        _write(tmp_path / "b", server="https://api.example", cluster={"insecure-skip-tls-verify": True})
+    )
 
     assert strict.ssl_context().verify_mode == ssl.CERT_REQUIRED
     assert strict.ssl_context().check_hostname
