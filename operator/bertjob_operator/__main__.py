@@ -45,6 +45,12 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
         prog="python -m bertjob_operator", description="Look after the BertJobs of a cluster."
     )
     parser.add_argument("--kubeconfig", type=Path, help="default: $KUBECONFIG, ~/.kube/config, then the pod's own")
+    parser.add_argument(
+        "--service-account",
+        type=Path,
+        metavar="DIR",
+        help="use the token and ca.crt in DIR, and no kubeconfig; the server is that of $KUBERNETES_SERVICE_HOST",
+    )
     parser.add_argument("--no-leader-election", action="store_true", help="lead at once; for a single process")
     parser.add_argument("--lease-namespace", default="", help="default: $POD_NAMESPACE, else default")
     parser.add_argument("--lease-name", default="bertjob-operator")
@@ -75,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def _serve(options: argparse.Namespace, settings: Settings) -> None:
-    async with connect(options.kubeconfig) as cluster:
+    async with connect(options.kubeconfig, service_account=options.service_account) as cluster:
         metrics = Metrics()
         operator = Operator(cluster, settings, observer=metrics.observe)
         metrics.watch_queue(operator.controller.queue)

@@ -6,6 +6,7 @@ import logging
 import signal
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -56,8 +57,25 @@ async def _run(options: argparse.Namespace) -> None:
     names = [f"node-{number}" for number in range(options.nodes)]
     images = yaml.safe_load(options.images.read_text()) if options.images else {}
     async with connect(options.kubeconfig) as cluster:
-        settings = Settings(images=images, tokens=tokens.from_api(cluster), heartbeat=timedelta(seconds=4), leases=True)
+        settings = Settings(
+            images=images,
+            tokens=tokens.from_api(cluster),
+            api_server=api_server(cluster.address),
+            heartbeat=timedelta(seconds=4),
+            leases=True,
+        )
         await _serve(cluster, names, options.state, settings)
+
+
+def api_server(address: str) -> dict[str, str]:
+    """
+    Return the variables by which a program in a pod finds the API server at the URL *address*.
+
+    Source: Kubernetes documentation, "Accessing the Kubernetes API from a Pod".
+    """
+    parts = urlsplit(address)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return {"KUBERNETES_SERVICE_HOST": parts.hostname or "", "KUBERNETES_SERVICE_PORT": str(port)}
 
 
 async def _serve(cluster: HttpCluster, names: list[str], state: Path, settings: Settings) -> None:

@@ -31,6 +31,8 @@ class Surroundings:
     host_ip: str
     objects: Mapping[Ref, Object]
     """ConfigMaps and Secrets that exist."""
+    api_server: Mapping[str, str]
+    """Variables by which every container finds the API server; empty: there is none."""
 
 
 def environment(container: Mapping[str, Any], around: Surroundings) -> dict[str, str]:
@@ -41,7 +43,7 @@ def environment(container: Mapping[str, Any], around: Surroundings) -> dict[str,
         ConfigError: an object or key that is not optional is missing.
 
     """
-    result: dict[str, str] = {}
+    result: dict[str, str] = dict(around.api_server)
     for source in container.get("envFrom", ()):
         result |= _all_of(source, around)
     for item in container.get("env", ()):

@@ -183,7 +183,8 @@ class PodWorker:
         for ref in sorted(env.references(self._pod)):
             for obj in await self._cluster.list(ref.kind, namespace=ref.namespace, name=ref.name):
                 found[ref] = {**obj, "kind": ref.kind.kind}
-        return Surroundings(pod=self._pod, pod_ip=self._ip, host_ip=self._host_ip, objects=found)
+        server = self._settings.api_server
+        return Surroundings(pod=self._pod, pod_ip=self._ip, host_ip=self._host_ip, objects=found, api_server=server)
 
     def _container(self, spec: Mapping[str, Any], *, is_init: bool) -> Container:
         policy = self._pod["spec"].get("restartPolicy", "Always")

@@ -21,6 +21,8 @@ class Settings:
     images: Mapping[str, str] = field(default_factory=dict)
     """Pattern of image names to the command line that stands for the image's own command."""
     tokens: Tokens = no_tokens
+    api_server: Mapping[str, str] = field(default_factory=dict)
+    """Variables by which every container finds the API server; empty: there is none."""
     crash_backoff: timedelta = timedelta(seconds=10)
     """Before the second restart of a container; doubles with each. The first restart is at once."""
     max_crash_backoff: timedelta = timedelta(minutes=5)

@@ -13,9 +13,13 @@ from urllib.parse import urlsplit
 
 import yaml
 from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config import ConfigException, load_kube_config
+from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
 from bertjob_api.cluster import ForbiddenError
+
+SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Folder in which a pod finds ``token`` and ``ca.crt``. Source: Kubernetes documentation, "Accessing the API from a Pod"."""
 
 REFRESH: Final = timedelta(seconds=60)
 """How often tokens are looked at again: files change without notice, exec plugins and OIDC say when theirs end."""
@@ -60,34 +64,40 @@ class Credentials:
         return context
 
 
-async def load(kubeconfig: Path | None = None) -> Credentials:
+async def load(kubeconfig: Path | None = None, *, service_account: Path | None = None) -> Credentials:
     """
     Return the credentials of *kubeconfig*, else $KUBECONFIG, else ~/.kube/config, else of the pod we run in.
+
+    Args:
+        kubeconfig: file of this name; None: the usual ones.
+        service_account: folder with a pod's ``token`` and ``ca.crt``; then no kubeconfig is looked for.
 
     Raises:
         ValueError: none of them is there, or it cannot be used.
 
     """
     configuration: Any = Configuration()
-    files = _files(kubeconfig)
+    files = None if service_account is not None else _files(kubeconfig)
     try:
         if files is None:
-            return await _in_cluster(configuration)
+            return _in_cluster(configuration, service_account or SERVICE_ACCOUNT)
         # Writing a rotated token back would race with kubectl and with our other processes.
         loader = await load_kube_config(files, client_configuration=configuration, persist_config=False)
     except (ConfigException, OSError, KeyError, TypeError, yaml.YAMLError) as error:
-        where = f"kubeconfig {files}" if files else "this pod's service account (no kubeconfig is there)"
+        account = service_account or "this pod's service account (no kubeconfig is there)"
+        where = f"kubeconfig {files}" if files else account
         raise ValueError(
             f"{where} cannot be used: {error}; set KUBECONFIG to a file that works with kubectl"
         ) from error
     return Credentials(configuration, lambda: loader.load_and_set(configuration))
 
 
-async def _in_cluster(configuration: Configuration) -> Credentials:
-    load_incluster_config(client_configuration=configuration)
+def _in_cluster(configuration: Configuration, folder: Path) -> Credentials:
+    loader = InClusterConfigLoader(token_filename=str(folder / "token"), cert_filename=str(folder / "ca.crt"))
+    loader.load_and_set(configuration)
 
     async def reload() -> None:
-        load_incluster_config(client_configuration=configuration)
+        loader.load_and_set(configuration)
 
     return Credentials(configuration, reload)
 

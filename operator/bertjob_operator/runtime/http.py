@@ -16,27 +16,37 @@ from bertjob_operator.runtime.reflector import reflect
 
 
 @asynccontextmanager
-async def connect(kubeconfig: Path | None = None, *, timings: Timings | None = None) -> AsyncIterator["HttpCluster"]:
+async def connect(
+    kubeconfig: Path | None = None, *, service_account: Path | None = None, timings: Timings | None = None
+) -> AsyncIterator["HttpCluster"]:
     """
     Give the cluster of *kubeconfig*; None: $KUBECONFIG, ~/.kube/config, then the pod we run in. Sends nothing yet.
+
+    Args:
+        kubeconfig: file of this name.
+        service_account: folder with a pod's ``token`` and ``ca.crt``, instead of any kubeconfig.
+        timings: of requests and watches.
 
     Raises:
         ValueError: there is no usable configuration.
 
     """
-    credentials = await auth.load(kubeconfig)
+    credentials = await auth.load(kubeconfig, service_account=service_account)
     # No limit on connections: every watch holds one, and what else runs at once is bounded by the callers' workers.
     connector = aiohttp.TCPConnector(limit=0, ssl=credentials.ssl_context())
     headers = {"User-Agent": "bertjob", "Accept": "application/json"}
     async with aiohttp.ClientSession(connector=connector, read_bufsize=READ_BUFFER, headers=headers) as session:
-        yield HttpCluster(Connection(session, credentials, timings=timings or Timings()))
+        connection = Connection(session, credentials, timings=timings or Timings())
+        yield HttpCluster(connection, address=credentials.host)
 
 
 class HttpCluster:
     """``bertjob_api.cluster.Cluster`` on a real API server; use ``connect``."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, address: str) -> None:
         self._connection = connection
+        self.address = address
+        """URL of the API server: scheme, host and port."""
 
     async def list(
         self,

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kubernetes.aio.config import incluster_config
 
 from bertjob_operator.runtime import auth
 
@@ -49,8 +48,7 @@ async def test_service_account_of_the_pod(tmp_path: Path, monkeypatch: pytest.Mo
     token, certificate = tmp_path / "token", tmp_path / "ca.crt"
     token.write_text("first")
     certificate.write_text("a certificate")
-    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
-    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(certificate))
+    monkeypatch.setattr(auth, "SERVICE_ACCOUNT", tmp_path)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
 
@@ -61,6 +59,24 @@ async def test_service_account_of_the_pod(tmp_path: Path, monkeypatch: pytest.Mo
     assert credentials.host == "https://10.0.0.1:443"
     assert before == {"Authorization": "bearer first"}
     assert await credentials.headers(renew=True) == {"Authorization": "bearer second"}
+
+
+async def test_service_account_that_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that was named is used, whatever kubeconfig there is, and says so when it lacks something."""
+    _write(tmp_path / "home" / ".kube" / "config", server="http://home")
+    folder = tmp_path / "account"
+    folder.mkdir()
+    (folder / "token").write_text("mine")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "6443")
+
+    with pytest.raises(ValueError, match=f"{folder} cannot be used: .*certification file"):
+        await auth.load(service_account=folder)
+    (folder / "ca.crt").write_text("a certificate")
+    credentials = await auth.load(service_account=folder)
+
+    assert credentials.host == "https://127.0.0.1:6443"
+    assert await credentials.headers() == {"Authorization": "bearer mine"}
 
 
 async def test_nothing_configured() -> None:
