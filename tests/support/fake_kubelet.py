@@ -57,8 +57,8 @@ class FakeKubelet:
     script: dict[str, list[End]] = field(default_factory=dict)
     node: str | None = None
     """Bind pods to this node, for clusters without a scheduler."""
-    predictor_fails: bool = False
-    """Predictor pods crash again and again."""
+    failing_uris: set[str] = field(default_factory=set)
+    """Models whose predictor pods crash again and again."""
     started: Counter[str] = field(default_factory=Counter)
     """Pods started, by component."""
     _ends: dict[str, End] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class FakeKubelet:
         ip = f"127.1.{len(self._ends) // 250}.{len(self._ends) % 250 + 1}"
         state: Object = {"running": {"startedAt": _now()}}
         restarts = 0
-        if component == "predictor" and self.predictor_fails:
+        if pod["metadata"].get("annotations", {}).get(names.KSERVE_SOURCE_ANNOTATION) in self.failing_uris:
             state, restarts = {"waiting": {"reason": "CrashLoopBackOff"}}, 5
         ready = "True" if restarts == 0 else "False"
         status = {

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from bertjob_api.cluster import BERT_JOB, Cluster, Object
+from bertjob_api.cluster import BERT_JOB, Cluster, Kind, Object
 from bertjob_operator.plan import Platform
 from bertjob_operator.shell.settings import Settings
 
@@ -50,3 +50,13 @@ async def until(cluster: Cluster, job: Object, *kinds: str, seconds: float = 60)
     except TimeoutError:
         raise AssertionError(f"none of {kinds} became True; the status: {newest.get('status')}") from None
     raise AssertionError("the watch ended")
+
+
+async def gone(cluster: Cluster, kind: Kind, name: str) -> None:
+    """Wait until an object is no longer there."""
+    seen = False
+    async for change in cluster.changes(kind):
+        here = change.object.get("metadata", {}).get("name") == name
+        seen = seen or (here and change.type == "Added")
+        if (here and change.type == "Deleted") or (change.type == "Synced" and not seen):
+            return

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from bertjob_api.cluster import Object
-from bertjob_api.status import HistoryEntry
+from bertjob_api.status import HistoryEntry, LastFailure
 from bertjob_api.termination import Result
 
 
@@ -137,6 +137,10 @@ class RolloutRecord:
     started: datetime
     verdict: str | None
     """Successful or Failed; None: under way."""
+    message: str | None = None
+    """Why it failed, as long as the pods still showed it; None: it has not."""
+    failure: LastFailure | None = None
+    """The pod that failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from bertjob_api import names
 from bertjob_api.cluster import Object
 from bertjob_api.parse import InvalidSpecError, parse
-from bertjob_api.status import HistoryEntry
+from bertjob_api.status import HistoryEntry, LastFailure
 from bertjob_api.termination import decode
 from bertjob_operator.plan.children import (
     Deployment,
@@ -176,7 +176,10 @@ def _entries(text: str) -> list[HistoryEntry]:
 def _record(text: str) -> RolloutRecord | None:
     try:
         value = json.loads(text)
-        record = RolloutRecord(**{**value, "started": instant(value["started"])}) if value else None
+        if not value:
+            return None
+        failure = value.get("failure")
+        parsed = parse(LastFailure, failure, path="failure") if failure is not None else None
+        return RolloutRecord(**{**value, "started": instant(value["started"]), "failure": parsed})
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    return record

@@ -71,7 +71,10 @@ def history_config(job: BertJob, service: str, history: History) -> Object:
 
 
 def _record(record: RolloutRecord | None) -> dict[str, Any] | None:
-    return {**asdict(record), "started": stamp(record.started)} if record is not None else None
+    if record is None:
+        return None
+    failure = dump(record.failure) if record.failure is not None else None
+    return {**asdict(record), "started": stamp(record.started), "failure": failure}
 
 
 def _text(value: object) -> str:

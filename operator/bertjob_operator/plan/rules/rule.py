@@ -40,11 +40,15 @@ def failed(
     replace: tuple[Replace, ...] = (),
 ) -> Decision:
     """Return the verdict that the job has failed for good."""
+    idle = tuple(
+        Fact(type=kind, status=False, reason="JobFailed", message="the job has failed")
+        for kind in (conditions.SCHEDULED, conditions.TRAINING, conditions.STALLED)
+    )
     end = (
         Fact(type=conditions.SUCCEEDED, status=False, reason=text.reason(reason), message=text.sentence(message)),
         Fact(type=conditions.FAILED, status=True, reason=text.reason(reason), message=text.sentence(message)),
     )
-    return Decision(name=name, phase="Failed", facts=(*facts, *end), failure=failure, replace=replace)
+    return Decision(name=name, phase="Failed", facts=(*idle, *facts, *end), failure=failure, replace=replace)
 
 
 def waiting(

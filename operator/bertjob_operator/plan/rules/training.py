@@ -29,6 +29,7 @@ def trained(seen: Observed) -> tuple[Fact, ...]:
     message = f"the model is at {model.uri}"
     return (
         Fact(type=TRAINED, status=True, reason="TrainingCompleted", message=text.sentence(message)),
+        Fact(type=SCHEDULED, status=True, reason="TrainingCompleted", message="every pod had its node"),
         Fact(type=TRAINING, status=False, reason="TrainingCompleted", message="training has ended"),
         Fact(type=STALLED, status=False, reason="TrainingCompleted", message="training has ended"),
     )
