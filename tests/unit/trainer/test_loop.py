@@ -1,0 +1,128 @@
+"""The training loop in one process, against plain torch and against itself."""
+
+import numpy as np
+import pytest
+import torch
+from support.learning import WORDS, Saved, a_dataset, a_state, an_order, io_of
+
+from bertjob_trainer import loop, optim
+from bertjob_trainer.cadence import parse
+from bertjob_trainer.data import Dataset
+from bertjob_trainer.loop import NonFiniteLossError, TrainConfig
+from bertjob_trainer.state import TrainState
+
+CPU = torch.device("cpu")
+
+
+def config_of(data: Dataset, *, epochs: int = 2) -> TrainConfig:
+    """Return a run of 5 steps an epoch with a warm-up."""
+    order = an_order(data, epochs=epochs)
+    schedule = optim.Schedule(peak=1e-3, total_steps=order.total_steps, warmup_ratio=0.2)
+    return TrainConfig(order=order, schedule=schedule, seed=3, dtype=torch.float32)
+
+
+def weights_of(state: TrainState) -> dict[str, torch.Tensor]:
+    """Return copies of the whole state."""
+    return {name: tensor.clone() for name, tensor in state.tensors().items()}
+
+
+def test_steps_are_those_of_plain_torch() -> None:
+    """Accumulated micro-batches, flat gradients and row-wise word gradients give plain torch's weights and losses."""
+    data, losses = a_dataset(), []
+    config, state = config_of(data), a_state(dropout=0.0)
+    loop.train(config, state, data, io_of(report=lambda step: losses.append(step.loss)))
+
+    reference = a_state(dropout=0.0)
+    expected = [_plain_step(reference, data, config, step) for step in range(config.order.total_steps)]
+
+    assert losses == pytest.approx(expected, abs=1e-5)
+    for name, tensor in reference.tensors().items():
+        torch.testing.assert_close(state.tensors()[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def _plain_step(state: TrainState, data: Dataset, config: TrainConfig, step: int) -> float:
+    samples = np.sort(np.concatenate(config.order.micro_batches(step)))
+    batch = data.batch(samples, device=CPU)
+    state.model.train()
+    state.optimizer.zero_grad(set_to_none=True)  # before forward: without a gradient, words take torch's own way
+    loss = torch.nn.functional.cross_entropy(state.model(batch.ids, batch.type_ids, batch.mask), batch.labels)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(state.model.parameters(), optim.MAX_NORM)
+    for group in state.optimizer.param_groups:
+        group["lr"] = optim.lr_at(step, schedule=config.schedule)
+    state.optimizer.step()
+    return float(loss.detach())
+
+
+def test_resumed_run_is_the_unbroken_run_bit_for_bit() -> None:
+    """State saved at any step, restored into a fresh process, ends in the same bits, dropout included."""
+    data = a_dataset()
+    config, saves = config_of(data), Saved()
+    state = a_state(dropout=0.1)
+    loop.train(config, state, data, io_of(saves=saves, cadence=parse("3 steps")))
+    assert [step for step, _, _ in saves.states] == [3, 6, 9]
+
+    for _, tensors, meta in saves.states:
+        again = a_state(dropout=0.1, seed=99)
+        again.restore(tensors, meta)
+        loop.train(config, again, data, io_of())
+
+        assert all(torch.equal(tensor, state.tensors()[name]) for name, tensor in again.tensors().items())
+
+
+def test_stop_saves_the_newest_step_and_ends() -> None:
+    """Asked to stop, the loop finishes its step, saves it and says that the end was not reached."""
+    data, saves = a_dataset(), Saved()
+    state = a_state(dropout=0.1)
+
+    finished = loop.train(config_of(data), state, data, io_of(saves=saves, is_stopped=lambda: state.step == 3))
+
+    assert not finished
+    assert state.step == 4
+    assert [step for step, _, _ in saves.states] == [4]
+
+
+def test_stop_in_the_last_step_is_the_end() -> None:
+    """A request that comes with the last step does not throw the finished model away."""
+    data = a_dataset()
+    config, state = config_of(data), a_state(dropout=0.1)
+
+    assert loop.train(config, state, data, io_of(is_stopped=lambda: state.step == config.order.total_steps - 1))
+
+
+def test_loss_that_is_not_finite_stops_before_the_step() -> None:
+    """Step and rank are named and the weights stay those of the step before."""
+    data = a_dataset()
+    state = a_state(dropout=0.0)
+    before = weights_of(state)
+    with torch.no_grad():
+        state.model.classifier.bias[0] = float("nan")
+
+    with pytest.raises(NonFiniteLossError, match=r"step 1: the loss is not finite on rank 0.*learningRate") as caught:
+        loop.train(config_of(data), state, data, io_of())
+
+    assert (caught.value.step, caught.value.rank, state.step) == (1, 0, 0)
+    words = "model.bert.embeddings.word_embeddings.weight"
+    assert torch.equal(state.tensors()[words], before[words])
+
+
+def test_dropout_depends_on_the_micro_batch_and_not_on_what_ran_before() -> None:
+    """Seeds of micro-batches differ from each other and are fixed."""
+    seeds = {loop.dropout_seed(1, step, index) for step in range(50) for index in range(50)}
+
+    assert len(seeds) == 2500
+    assert loop.dropout_seed(1, 2, 3) == loop.dropout_seed(1, 2, 3)
+
+
+def test_word_gradients_touch_only_words_of_the_data() -> None:
+    """Words that never occur keep their weights but for decay, as in plain torch."""
+    data = a_dataset()
+    state = a_state(dropout=0.0)
+    unused = next(word for word in range(WORDS) if word not in data.words_of(np.arange(len(data))))
+    before = state.model.bert.embeddings.word_embeddings.weight[unused].clone()
+
+    loop.train(config_of(data, epochs=1), state, data, io_of())
+
+    after = state.model.bert.embeddings.word_embeddings.weight[unused]
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=0.0)
+    assert state.optimizer.state[state.model.bert.embeddings.word_embeddings.weight]["exp_avg"][unused].eq(0).all()
