@@ -58,6 +58,7 @@ def _run(env: Mapping[str, str]) -> Result:
                 model_uri=env[names.MODEL_URI_ENV],
                 model_sha256=env[names.MODEL_SHA256_ENV],
                 scratch=Path(folder),
+                live_uri=env.get(names.LIVE_URI_ENV),
             )
         )
 

@@ -5,11 +5,9 @@ A crash, a hang or a full memory takes this process alone. It leaves the artifac
 ``FOLDER/METHOD.json``: the outcome, or the reason why there is none.
 """
 
-import ctypes
 import json
 import logging
 import shutil
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +17,7 @@ import numpy as np
 import openvino as ov
 
 from bertjob_serving import cpu, engine, golden
-from bertjob_serving.optimize import graph, int8, ir, measure, static
+from bertjob_serving.optimize import contain, graph, int8, ir, measure, static
 from bertjob_serving.optimize.bundle import MODEL, Bundle
 from bertjob_serving.optimize.outcome import Latency, Outcome
 from bertjob_serving.optimize.weights import Array, Trained, read_trained
@@ -29,8 +27,6 @@ _log = logging.getLogger(__name__)
 
 FP32: Final = "fp32"
 TOKENIZER: Final = "tokenizer.json"
-_PR_SET_PDEATHSIG: Final = 1
-"""Source: linux/prctl.h."""
 
 Builder = Callable[[Trained, Bundle], ov.Model]
 BUILDERS: Final[dict[str, Builder]] = {
@@ -75,20 +71,12 @@ def _times(
     engines = {method: own.logits_of}
     if method != FP32:
         engines[FP32] = engine.Engine(folder / FP32, threads=settings.threads).logits_of
-    by_length = sorted(range(len(bundle.heldout)), key=lambda index: len(bundle.heldout[index]))
-    picked = [by_length[index] for index in _middles(len(by_length), wanted=settings.timed_texts)]
-    order = np.random.default_rng(0).permutation(picked).tolist()
-    mix = measure.interleaved(
-        engines, [bundle.heldout[index] for index in order], rounds=settings.rounds, budget_s=settings.budget_s
-    )
-    stretched = np.resize(bundle.heldout[by_length[-1]], settings.max_length)
+    texts = measure.length_sample(bundle.heldout, wanted=settings.timed_texts)
+    mix = measure.interleaved(engines, texts, rounds=settings.rounds, budget_s=settings.budget_s)
+    longest_text = max(bundle.heldout, key=len)
+    stretched = np.resize(longest_text, settings.max_length)
     longest = measure.interleaved(engines, [stretched] * 4, rounds=settings.rounds, budget_s=settings.budget_s / 2)
     return mix, longest
-
-
-def _middles(count: int, *, wanted: int) -> list[int]:
-    """Return the middle index of each of *wanted* equal parts of range(*count*), or all when there are fewer."""
-    return list(range(count)) if count <= wanted else [(2 * part + 1) * count // (2 * wanted) for part in range(wanted)]
 
 
 def _latency(mix: measure.Rounds, longest: measure.Rounds) -> Latency:
@@ -128,7 +116,7 @@ def _write_tokenizer(model: Path, target: Path) -> None:
 
 def main(method: str, folder: Path) -> int:
     """Write ``FOLDER/METHOD.json`` and return the exit code: 0 when the file says what came of it."""
-    _be_expendable()
+    contain.be_expendable()
     try:
         found = {"outcome": json.loads(produce(method, folder).to_json())}
     except Exception as error:  # noqa: BLE001  # the boundary of the containment: whatever it is, the other candidates go on
@@ -136,14 +124,6 @@ def main(method: str, folder: Path) -> int:
         found = {"failure": f"{type(error).__name__}: {error}"}
     (folder / f"{method}.json").write_text(json.dumps(found), encoding="utf-8")
     return 0
-
-
-def _be_expendable() -> None:
-    """End with the parent, and be the first to go when memory runs out."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    score = Path("/proc/self/oom_score_adj")
-    if score.exists():
-        score.write_text("1000", encoding="ascii")
 
 
 if __name__ == "__main__":

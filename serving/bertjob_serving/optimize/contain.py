@@ -1,13 +1,17 @@
 """Work in a process of its own: its crash, hang or hunger for memory ends it alone."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 _GRACE_S: Final = 10.0
+_PR_SET_PDEATHSIG: Final = 1
+"""Source: linux/prctl.h."""
 
 
 def run(argv: Sequence[str], *, timeout_s: float) -> str | None:
@@ -42,3 +46,11 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(_GRACE_S)
+
+
+def be_expendable() -> None:
+    """End with the parent, and be the first to go when memory runs out."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    score = Path("/proc/self/oom_score_adj")
+    if score.exists():
+        score.write_text("1000", encoding="ascii")

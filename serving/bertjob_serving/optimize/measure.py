@@ -75,6 +75,16 @@ def interleaved(
     return taken
 
 
+def length_sample(texts: Sequence[Array], *, wanted: int) -> list[Array]:
+    """Return *wanted* of *texts* whose lengths are spread as those of all are, in an order without meaning; or all."""
+    by_length = sorted(texts, key=len)
+    count = len(by_length)
+    picked = (
+        by_length if count <= wanted else [by_length[(2 * part + 1) * count // (2 * wanted)] for part in range(wanted)]
+    )
+    return [picked[index] for index in np.random.default_rng(0).permutation(len(picked)).tolist()]
+
+
 def _timed(infer: Callable[[Array], object], ids: Array) -> float:
     start = time.perf_counter()
     infer(ids)

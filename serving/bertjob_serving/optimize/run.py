@@ -5,18 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from bertjob_api import layout, termination
 from bertjob_api.digest import canonical_json
 from bertjob_api.job import BertJob
 from bertjob_api.parse import dump
 from bertjob_api.spec import Gate
-from bertjob_api.termination import Failure, Result
+from bertjob_api.termination import Result
 from bertjob_serving import cpu
-from bertjob_serving.optimize import build, estimates, gate, heldout, report
+from bertjob_serving.optimize import build, heldout, judging, live, report
 from bertjob_serving.optimize.bundle import MODEL, Bundle, Settings, spread
 from bertjob_serving.optimize.candidate import FP32
+from bertjob_serving.optimize.live import Live
 from bertjob_serving.optimize.outcome import Record
 from bertjob_serving.optimize.report import Row
 from bertjob_serving.optimize.weights import CONFIG, read_config
@@ -24,11 +23,9 @@ from bertjob_storage import folders, open_storage
 from bertjob_storage.protocol import NotFoundError, Storage
 from bertjob_tasks import encoding
 from bertjob_tasks import labels as task_labels
-from bertjob_tasks.metrics import accuracy
 
 _log = logging.getLogger(__name__)
 TASKS: Final = ("sequence-classification",)
-GATE_FAILED: Final = "GateFailed"
 
 
 class OptimizeError(Exception):
@@ -44,7 +41,19 @@ class Inputs:
     model_sha256: str
     scratch: Path
     """Empty local folder."""
+    live_uri: str | None = None
+    """Artifact that is served now; None: there is none."""
     timeout_s: float = build.TIMEOUT_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """The working folder, filled."""
+
+    shop: build.Workshop
+    bundle: Bundle
+    texts: tuple[str, ...]
+    """Held-out texts."""
 
 
 def optimize(inputs: Inputs) -> Result:
@@ -69,15 +78,24 @@ def optimize(inputs: Inputs) -> Result:
     if committed is not None:
         _log.info("%s: found finished, nothing to do", run)
         return committed
-    shop, bundle = _prepare(inputs, storage, run, source)
+    prepared = _prepare(inputs, storage, run, source)
+    shop = prepared.shop
     fp32 = build.candidate(shop, FP32)
     if isinstance(fp32, str):
         message = f"fp32: {fp32}"
         raise OptimizeError(message)
     methods = spec.optimize.methods if spec.optimize is not None else ()
     made: dict[str, Record | str] = {method: build.candidate(shop, method) for method in methods}
-    rows = _judged(fp32, made, bundle, spec.gate or Gate())
-    result = _result(rows, examples=len(bundle.expected))
+    measured = judging.Measured(
+        expected=prepared.bundle.expected,
+        fp32=fp32,
+        candidates=made,
+        live=_live(inputs, prepared),
+        has_live=inputs.live_uri is not None,
+        int8_feature=cpu.int8_feature(cpu.features()) is not None,
+    )
+    rows = judging.rows(measured, _limits(inputs))
+    result = judging.result(rows, measured)
     _log.info("candidates on %s:\n%s", cpu.model(), report.table(rows))
     _commit(shop, source, rows, result)
     return result
@@ -94,7 +112,7 @@ def _committed(storage: Storage, run: str) -> Result | None:
     return result
 
 
-def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source) -> tuple[build.Workshop, Bundle]:
+def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source) -> Prepared:
     """Fetch the model, encode the texts and write the bundle into the working folder."""
     spec, folder = inputs.job.spec, inputs.scratch / "work"
     _log.info("fetching the trained model from %s", inputs.model_uri)
@@ -124,7 +142,7 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
         origin={"model": inputs.model_sha256},
         timeout_s=inputs.timeout_s,
     )
-    return shop, bundle
+    return Prepared(shop=shop, bundle=bundle, texts=tuple(example.text for example in examples))
 
 
 def _calibration(inputs: Inputs, encoder: encoding.Encoder) -> tuple[encoding.Ids, ...]:
@@ -137,50 +155,24 @@ def _calibration(inputs: Inputs, encoder: encoding.Encoder) -> tuple[encoding.Id
     return tuple(item.ids for item in encoder.encode(texts))
 
 
-def _judged(fp32: Record, made: dict[str, Record | str], bundle: Bundle, limits: Gate) -> list[Row]:
-    """Return FP32's row and one for each candidate."""
-    reference = np.array(fp32.outcome.classes) == bundle.expected
-    rows = [Row(method=FP32, record=fp32, value=accuracy(np.array(fp32.outcome.classes), bundle.expected))]
-    for method, record in made.items():
-        if isinstance(record, str):
-            rows.append(Row(method=method, record=None, value=None, verdict="Failed", failure=record))
-            continue
-        outcome = record.outcome
-        figures = gate.Figures(
-            accuracy_drop=estimates.accuracy_drop(reference, np.array(outcome.classes) == bundle.expected),
-            examples=len(bundle.expected),
-            speedup=estimates.typical(outcome.speedups),
-            size_ratio=outcome.weights_bytes / fp32.outcome.weights_bytes,
-            int8_feature=cpu.int8_feature(cpu.features()) is not None,
-        )
-        checks = gate.judge(figures, limits)
-        value = accuracy(np.array(outcome.classes), bundle.expected)
-        rows.append(
-            Row(method=method, record=record, value=value, figures=figures, checks=checks, verdict=gate.verdict(checks))
-        )
-    return rows
+def _live(inputs: Inputs, prepared: Prepared) -> Live | None:
+    """Return the live model's answers, or None when nobody wants to compare with it or it cannot be measured."""
+    if inputs.live_uri is None or inputs.job.spec.optimize is None or "live" not in _limits(inputs).against:
+        return None
+    question = live.Question(
+        uri=inputs.live_uri,
+        texts=prepared.texts,
+        labels=prepared.shop.labels,
+        bundle=prepared.bundle,
+        folder=inputs.scratch / "live",
+        timeout_s=inputs.timeout_s,
+    )
+    _log.info("live: measuring %s", inputs.live_uri)
+    return live.measured(question)
 
 
-def _result(rows: list[Row], *, examples: int) -> Result:
-    """Return the result: the fastest candidate that passed, FP32 when there was none to judge, else a failure."""
-    fp32, candidates = rows[0], rows[1:]
-    assert fp32.record is not None, "FP32 is the reference"
-    if not candidates:
-        evaluation = report.evaluation(fp32, None, examples=examples, verdict=None)
-        return Result(artifact=fp32.record.artifact, evaluation=evaluation)
-    ranked = [
-        (row.method, row.verdict or "Failed", row.figures.speedup.value if row.figures and row.figures.speedup else 0.0)
-        for row in candidates
-    ]
-    name = gate.best(ranked)
-    chosen = next(row for row in candidates if row.method == name)
-    verdict = chosen.verdict or "Failed"
-    evaluation = report.evaluation(fp32, chosen, examples=examples, verdict=verdict)
-    details = report.details(candidates)
-    if verdict == "Passed" and chosen.record is not None:
-        return Result(artifact=chosen.record.artifact, evaluation=evaluation, details=details)
-    failure = Failure(reason=GATE_FAILED, message=f"no candidate passed the gate ({verdict}); {' | '.join(details)}")
-    return Result(evaluation=evaluation, details=details, failure=failure)
+def _limits(inputs: Inputs) -> Gate:
+    return inputs.job.spec.gate or Gate()
 
 
 def _commit(shop: build.Workshop, source: heldout.Source, rows: list[Row], result: Result) -> None:

@@ -35,8 +35,8 @@ class Step:
         spec = {key: value for key, value in {**self.job["spec"], **parts}.items() if value is not None}
         return replace(self, job={**self.job, "spec": spec})
 
-    def run(self) -> tuple[int, Result, str]:
-        """Run the program and return its exit code, its result and its log."""
+    def run(self, **more: str) -> tuple[int, Result, str]:
+        """Run the program with *more* environment and return its exit code, its result and its log."""
         spec, message = self.root / "job.json", self.root / "termination"
         spec.write_text(json.dumps(self.job))
         message.unlink(missing_ok=True)
@@ -47,6 +47,7 @@ class Step:
             names.MODEL_SHA256_ENV: self.model_sha256,
             names.TERMINATION_LOG_ENV: str(message),
             "PYTHONPATH": os.pathsep.join(sys.path),
+            **more,
         }
         argv = [sys.executable, "-m", "bertjob_serving.optimize"]
         done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=280)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bertjob_api import termination
+from bertjob_api import names, termination
 from bertjob_api.manifest import ModelManifest
 
 from .conftest import Step
@@ -139,3 +139,33 @@ def test_wrong_label_is_the_users_mistake(step: Step) -> None:
     assert code == termination.USER_ERROR
     assert result.failure is not None
     assert "validation.jsonl:1" in result.failure.message
+
+
+def test_live_model_is_compared_on_the_same_texts(step: Step) -> None:
+    """With a live model the gate compares with it too, and the status shows its figures."""
+    _, first, _ = step.with_spec(optimize=None, gate=None).run()
+    assert first.artifact is not None
+    limits = {"maxAccuracyDrop": 0.5, "minSpeedup": 0.01, "maxSizeRatio": 0.5, "against": ["fp32", "live"]}
+
+    code, result, log = step.with_spec(gate=limits).run(**{names.LIVE_URI_ENV: first.artifact.uri})
+
+    assert code == termination.OK, log
+    assert result.evaluation is not None
+    assert result.evaluation.fp32 is not None
+    assert result.evaluation.live is not None
+    assert result.evaluation.live.value == result.evaluation.fp32.value
+    assert any("liveDrop" in row for row in result.details)
+
+
+def test_live_model_that_cannot_be_asked_fails_the_gate(step: Step) -> None:
+    """A live artifact that is gone is a missing figure, which onMissing decides."""
+    limits = {"maxAccuracyDrop": 0.5, "minSpeedup": 0.01, "maxSizeRatio": 0.5, "against": ["fp32", "live"]}
+    gone = {names.LIVE_URI_ENV: f"file://{step.root}/store/gone"}
+
+    code, result, _ = step.with_spec(gate=limits).run(**gone)
+    ignored, _, _ = step.with_spec(gate={**limits, "onMissing": "Ignore"}).run(**gone)
+
+    assert code == termination.USER_ERROR
+    assert result.failure is not None
+    assert "liveDrop: could not be measured" in result.failure.message
+    assert ignored == termination.OK

@@ -1,0 +1,93 @@
+"""From measured candidates to rows, verdict and result: pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from bertjob_api.spec import Gate
+from bertjob_api.termination import Failure, Result
+from bertjob_serving.optimize import estimates, gate, report
+from bertjob_serving.optimize.candidate import FP32
+from bertjob_serving.optimize.live import Live
+from bertjob_serving.optimize.outcome import Record
+from bertjob_serving.optimize.report import METRIC, Row
+from bertjob_serving.optimize.weights import Array
+from bertjob_tasks.metrics import accuracy
+
+GATE_FAILED: Final = "GateFailed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Everything that was measured on one held-out set."""
+
+    expected: Array
+    """Class of each held-out text."""
+    fp32: Record
+    candidates: Mapping[str, Record | str]
+    """By method; a string says why there is none."""
+    live: Live | None
+    """None: there is no live model, or it could not be measured."""
+    has_live: bool
+    int8_feature: bool
+    """The CPU has INT8 instructions."""
+
+
+def rows(measured: Measured, limits: Gate) -> list[Row]:
+    """Return FP32's row and one for each candidate, judged."""
+    fp32 = np.array(measured.fp32.outcome.classes)
+    found = [Row(method=FP32, record=measured.fp32, value=accuracy(fp32, measured.expected))]
+    for method, record in measured.candidates.items():
+        if isinstance(record, str):
+            found.append(Row(method=method, record=None, value=None, verdict="Failed", failure=record))
+        else:
+            found.append(_row(method, record, measured, limits))
+    return found
+
+
+def _row(method: str, record: Record, measured: Measured, limits: Gate) -> Row:
+    outcome, expected = record.outcome, measured.expected
+    classes = np.array(outcome.classes)
+    right = classes == expected
+    fp32_right = np.array(measured.fp32.outcome.classes) == expected
+    live = measured.live
+    figures = gate.Figures(
+        accuracy_drop=estimates.accuracy_drop(fp32_right, right),
+        examples=len(expected),
+        speedup=estimates.typical(outcome.speedups),
+        size_ratio=outcome.weights_bytes / measured.fp32.outcome.weights_bytes,
+        live_drop=estimates.accuracy_drop(np.array(live.classes) == expected, right) if live is not None else None,
+        has_live=measured.has_live,
+        int8_feature=measured.int8_feature,
+    )
+    checks = gate.judge(figures, limits)
+    value = accuracy(classes, expected)
+    return Row(method=method, record=record, value=value, figures=figures, checks=checks, verdict=gate.verdict(checks))
+
+
+def result(found: Sequence[Row], measured: Measured) -> Result:
+    """Return the result: the fastest candidate that passed, FP32 when there was none to judge, else a failure."""
+    examples = len(measured.expected)
+    fp32, candidates = found[0], found[1:]
+    assert fp32.record is not None, "FP32 is the reference"
+    if not candidates:
+        evaluation = report.evaluation(fp32, None, examples=examples, verdict=None)
+        return Result(artifact=fp32.record.artifact, evaluation=evaluation)
+    name = gate.best([(row.method, row.verdict or "Failed", _speedup(row)) for row in candidates])
+    chosen = next(row for row in candidates if row.method == name)
+    verdict = chosen.verdict or "Failed"
+    evaluation = report.evaluation(fp32, chosen, examples=examples, verdict=verdict)
+    if measured.live is not None:
+        value = accuracy(np.array(measured.live.classes), measured.expected)
+        evaluation = replace(evaluation, live=measured.live.scores(metric=METRIC, value=value))
+    details = report.details(candidates)
+    if verdict == "Passed" and chosen.record is not None:
+        return Result(artifact=chosen.record.artifact, evaluation=evaluation, details=details)
+    failure = Failure(reason=GATE_FAILED, message=f"no candidate passed the gate ({verdict}); {' | '.join(details)}")
+    return Result(evaluation=evaluation, details=details, failure=failure)
+
+
+def _speedup(row: Row) -> float:
+    return row.figures.speedup.value if row.figures is not None and row.figures.speedup is not None else 0.0

@@ -1,0 +1,130 @@
+"""
+The model that is served now, asked the same held-out texts.
+
+Its own tokenizer and label order count, and it runs in a process of its own, as candidates do:
+``python -m bertjob_serving.optimize.live FOLDER``.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from bertjob_api.manifest import ModelManifest
+from bertjob_api.status import Scores
+from bertjob_serving import engine
+from bertjob_serving.optimize import contain, measure
+from bertjob_serving.optimize.bundle import Bundle
+from bertjob_storage import folders, open_storage
+from bertjob_storage.protocol import StorageError
+from bertjob_tasks import encoding
+
+_log = logging.getLogger(__name__)
+
+ARTIFACT: Final = "artifact"
+_REPORT: Final = "live.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """The live model, measured."""
+
+    classes: tuple[int, ...]
+    """Answer to each held-out text, numbered as the candidates' labels are."""
+    p50_ms: float
+    p99_ms: float
+    weights_bytes: int
+    engine: str
+
+    def scores(self, *, metric: str, value: float) -> Scores:
+        """Return the figures for the status; *value* is the metric on the held-out data."""
+        return Scores(
+            metric=metric,
+            value=round(value, 6),
+            num_examples=len(self.classes),
+            latency_p50_ms=self.p50_ms,
+            latency_p99_ms=self.p99_ms,
+            size_bytes=self.weights_bytes,
+            engine=self.engine,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What the live model is asked."""
+
+    uri: str
+    """Its artifact."""
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    """Labels of the candidates, in their order."""
+    bundle: Bundle
+    """Of the candidates: how to measure."""
+    folder: Path
+    """Empty working folder."""
+    timeout_s: float
+
+
+def measured(question: Question) -> Live | None:
+    """Return the live model's answers, or None, with the reason in the log, when it cannot be measured."""
+    try:
+        manifest = folders.fetch(open_storage(question.uri), question.uri, question.folder / ARTIFACT)
+        reason = _unfit(manifest, question.labels) or _ask(question, manifest)
+    except (StorageError, ValueError) as error:
+        reason = str(error)
+    if reason is not None:
+        _log.warning("live: cannot be measured: %s", reason)
+        return None
+    found = json.loads((question.folder / _REPORT).read_text(encoding="utf-8"))
+    order = [question.labels.index(label) for label in manifest.labels]
+    return Live(**{**found, "classes": tuple(order[index] for index in found["classes"])})
+
+
+def _unfit(manifest: ModelManifest, labels: Sequence[str]) -> str | None:
+    """Return why the live model's answers cannot be compared, or None."""
+    if manifest.role != "served" or manifest.engine != engine.NAME:
+        return f"its role is {manifest.role!r} and its engine {manifest.engine!r}, expected a served artifact for {engine.NAME}"
+    if set(manifest.labels) != set(labels):
+        return "its labels are others than those of this job"
+    return None
+
+
+def _ask(question: Question, manifest: ModelManifest) -> str | None:
+    """Let the process answer; return why it did not, or None."""
+    length = manifest.max_sequence_length
+    encoder = encoding.Encoder.from_folder(question.folder / ARTIFACT, max_length=length)
+    ids = tuple(item.ids for item in encoder.encode(question.texts))
+    settings = replace(question.bundle.settings, max_length=length)
+    replace(question.bundle, heldout=ids, calibration=(), golden_texts=None, settings=settings).save(question.folder)
+    argv = (sys.executable, "-m", "bertjob_serving.optimize.live", str(question.folder))
+    return contain.run(argv, timeout_s=question.timeout_s)
+
+
+def main(folder: Path) -> int:
+    """Write the measured figures and return the exit code."""
+    contain.be_expendable()
+    bundle = Bundle.load(folder)
+    threads = bundle.settings.threads
+    own = engine.Engine(folder / ARTIFACT, threads=threads)
+    classes = measure.classes(own, bundle.heldout, name="live")
+    texts = measure.length_sample(bundle.heldout, wanted=bundle.settings.timed_texts)
+    rounds = measure.interleaved(
+        {"live": own.logits_of}, texts, rounds=bundle.settings.rounds, budget_s=bundle.settings.budget_s / 2
+    )["live"]
+    found = {
+        "classes": classes,
+        "p50_ms": measure.percentile_ms(rounds, 50),
+        "p99_ms": measure.percentile_ms(rounds, 99),
+        "weights_bytes": (folder / ARTIFACT / engine.BIN).stat().st_size,
+        "engine": f"{engine.NAME} {engine.version()}, {threads} threads",
+    }
+    (folder / _REPORT).write_text(json.dumps(found), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    sys.exit(main(Path(sys.argv[1])))
