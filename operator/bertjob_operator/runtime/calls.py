@@ -127,9 +127,24 @@ def replace(ref: Ref, path: str, *, old: object, new: object, uid: str, resource
     )
 
 
-def patch_status(ref: Ref, status: Mapping[str, Any], *, uid: str | None) -> Call:
-    """Merge into the status subresource; a uid in a patch must be that of the object."""
-    metadata = {"metadata": {"uid": uid}} if uid is not None else {}
+def ignores_uid(kind: Kind) -> bool:
+    """
+    Return whether the API server takes a status patch for another uid: it does for custom resources.
+
+    Source: k8s.io/apiextensions-apiserver, ``statusStrategy.PrepareForUpdate`` puts the old metadata back.
+    """
+    return "." in kind.group and not kind.group.endswith(".k8s.io")
+
+
+def get(ref: Ref) -> Call:
+    """Ask for one object."""
+    return Call(what=f"get {ref}", method="GET", path=item(ref))
+
+
+def patch_status(ref: Ref, status: Mapping[str, Any], *, uid: str | None, version: str | None = None) -> Call:
+    """Merge into the status subresource; a uid in a patch must be that of the object, a version its newest."""
+    given = {key: value for key, value in (("uid", uid), ("resourceVersion", version)) if value is not None}
+    metadata = {"metadata": given} if given else {}
     return Call(
         what=f"patch status of {ref}",
         method="PATCH",

@@ -7,12 +7,14 @@ from typing import Any
 
 import aiohttp
 
-from bertjob_api.cluster import Change, Kind, NotFoundError, Object, Ref
+from bertjob_api.cluster import Change, ConflictError, Kind, NotFoundError, Object, Ref
 from bertjob_operator.runtime import auth, calls
 from bertjob_operator.runtime.calls import Call, Selection
 from bertjob_operator.runtime.connection import READ_BUFFER, Connection, stripped
 from bertjob_operator.runtime.delays import Timings
 from bertjob_operator.runtime.reflector import reflect
+
+_STATUS_ATTEMPTS = 5
 
 
 @asynccontextmanager
@@ -77,7 +79,24 @@ class HttpCluster:
 
     async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, uid: str | None = None) -> Object:
         """See ``Cluster.patch_status``."""
-        return stripped(await self._connection.send(calls.patch_status(ref, status, uid=uid)))
+        if uid is None or not calls.ignores_uid(ref.kind):
+            return stripped(await self._connection.send(calls.patch_status(ref, status, uid=uid)))
+        for attempt in range(_STATUS_ATTEMPTS):
+            version = await self._version_of(ref, uid=uid)
+            call = calls.patch_status(ref, status, uid=uid, version=version)
+            try:
+                return stripped(await self._connection.send(call))
+            except ConflictError:  # somebody wrote in between, perhaps only a label
+                if attempt == _STATUS_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _version_of(self, ref: Ref, *, uid: str) -> str:
+        """Return the object's version; ConflictError when it is another incarnation."""
+        metadata = (await self._connection.send(calls.get(ref)))["metadata"]
+        if metadata["uid"] != uid:
+            raise ConflictError(f"{ref}: metadata.uid is {metadata['uid']}, expected {uid}")
+        return str(metadata["resourceVersion"])
 
     async def delete(self, ref: Ref, *, uid: str | None = None, grace_seconds: int | None = None) -> None:
         """See ``Cluster.delete``."""
