@@ -9,9 +9,11 @@ from torch.nn import functional
 from bertjob_api.spec import Head
 from bertjob_trainer import model
 from bertjob_trainer.bert_config import BertConfig
+from bertjob_trainer.dropout import Dropout
+from bertjob_trainer.module import Module
 
 
-class SequenceClassifier(model.Module):
+class SequenceClassifier(Module):
     """
     One label for each input.
 
@@ -26,11 +28,11 @@ class SequenceClassifier(model.Module):
         self.bert = model.Bert(config)
         self.head = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.classifier = nn.Linear(widths[-1], num_labels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, ids: Tensor, type_ids: Tensor, mask: Tensor | None) -> Tensor:
         """Return logits ``(B, C)``; arguments as in ``model.Bert``."""
-        x = self.dropout(self.bert.pooler(self.bert(ids, type_ids, mask)))
+        x = self.dropout(self.bert.pooler(self.bert(ids, type_ids, mask, only_first=True)))
         for layer in self.head:
             x = self.dropout(functional.gelu(layer(x)))
         return self.classifier(x)

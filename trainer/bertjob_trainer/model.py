@@ -3,7 +3,7 @@ BERT, with the weight names and outputs of ``transformers.BertModel``.
 
 Own code because importing transformers' modelling code costs several times as much start-up as torch itself.
 
-Shapes: B inputs, L tokens, E model width, H heads, D = E / H head width, F feed-forward width.
+Shapes: B inputs, L tokens, Q of them asking, E model width, H heads, D = E / H head width, F feed-forward width.
 
 Source: Devlin et al. 2018 (arXiv:1810.04805).
 """
@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bertjob_trainer.bert_config import BertConfig
-
-
-class Module(nn.Module):  # type: ignore[misc]  # torch is not analysed: that would take minutes
-    """Base of all modules here, so that one comment silences the type checker."""
+from bertjob_trainer.dropout import Dropout, dropped
+from bertjob_trainer.module import Module
 
 
 class _Rows(torch.autograd.Function):  # type: ignore[misc]
@@ -65,7 +63,7 @@ class Embeddings(Module):
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, width)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
         self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, ids: Tensor, type_ids: Tensor) -> Tensor:
         """Return vectors ``(B, L, E)`` of ids ``(B, L)``."""
@@ -75,7 +73,7 @@ class Embeddings(Module):
 
 
 class SelfAttention(Module):
-    """Scaled dot-product attention of every token to every token."""
+    """Scaled dot-product attention of some tokens to all."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -86,15 +84,30 @@ class SelfAttention(Module):
         self.num_heads = config.num_attention_heads
         self.dropout = config.attention_probs_dropout_prob
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Return mixed values ``(B, L, E)``; mask ``(B, 1, 1, L)`` is True at tokens, None: all are tokens."""
-        q, k, v = (self._split(layer(x)) for layer in (self.query, self.key, self.value))  # each (B, H, L, D)
-        dropout = self.dropout if self.training else 0.0
-        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+    def forward(self, asking: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return mixed values ``(B, Q, E)`` for the asking ones; mask ``(B, 1, 1, L)`` is True at tokens, None: all are."""
+        q, k, v = (self._split(part) for part in (self.query(asking), self.key(x), self.value(x)))  # (B, H, Q or L, D)
+        if self.training and self.dropout > 0.0 and x.device.type == "cpu":
+            mixed = _attend_with_dropout(q, k, v, mask=mask, probability=self.dropout)
+        else:
+            dropout = self.dropout if self.training else 0.0
+            mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         return mixed.transpose(1, 2).flatten(2)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def _attend_with_dropout(q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, probability: float) -> Tensor:
+    """
+    Return what ``scaled_dot_product_attention`` does, (B, H, Q, D).
+
+    torch has no fused kernel for dropout on a CPU, and its fallback takes more passes over the scores than these.
+    """
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, H, Q, L)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return dropped(scores.softmax(dim=-1), probability) @ v
 
 
 class Residual(Module):
@@ -104,7 +117,7 @@ class Residual(Module):
         super().__init__()
         self.dense = nn.Linear(inputs, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, x: Tensor, before: Tensor) -> Tensor:
         """Return ``(B, L, E)``."""
@@ -119,9 +132,9 @@ class Attention(Module):
         self.self = SelfAttention(config)
         self.output = Residual(config.hidden_size, config)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Return ``(B, L, E)``."""
-        return self.output(self.self(x, mask), x)
+    def forward(self, asking: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return ``(B, Q, E)``."""
+        return self.output(self.self(asking, x, mask), asking)
 
 
 class Intermediate(Module):
@@ -145,9 +158,9 @@ class Layer(Module):
         self.intermediate = Intermediate(config)
         self.output = Residual(config.intermediate_size, config)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Return ``(B, L, E)``."""
-        attended = self.attention(x, mask)
+    def forward(self, asking: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return new vectors ``(B, Q, E)`` of the asking tokens, which are among ``x``."""
+        attended = self.attention(asking, x, mask)
         return self.output(self.intermediate(attended), attended)
 
 
@@ -158,11 +171,11 @@ class Encoder(Module):
         super().__init__()
         self.layer = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Return ``(B, L, E)``."""
-        for layer in self.layer:
-            x = layer(x, mask)
-        return x
+    def forward(self, x: Tensor, mask: Tensor | None, *, only_first: bool) -> Tensor:
+        """Return ``(B, L, E)``, or ``(B, 1, E)`` of the first tokens only."""
+        for layer in self.layer[:-1]:
+            x = layer(x, x, mask)
+        return self.layer[-1](x[:, :1] if only_first else x, x, mask)
 
 
 class Pooler(Module):
@@ -186,7 +199,7 @@ class Bert(Module):
         self.encoder = Encoder(config)
         self.pooler = Pooler(config)
 
-    def forward(self, ids: Tensor, type_ids: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, ids: Tensor, type_ids: Tensor, mask: Tensor | None, *, only_first: bool = False) -> Tensor:
         """
         Return hidden states ``(B, L, E)``.
 
@@ -194,10 +207,12 @@ class Bert(Module):
             ids: ``(B, L)`` token ids.
             type_ids: ``(B, L)`` segment of each token.
             mask: ``(B, L)``, True at tokens; None: nothing is padding, which is faster.
+            only_first: return ``(B, 1, E)`` of the first tokens, which is all that classification reads: the last layer then
+                skips five sixths of its work, the same for the outputs that remain.
 
         """
         wide = None if mask is None else mask[:, None, None, :]
-        return self.encoder(self.embeddings(ids, type_ids), wide)
+        return self.encoder(self.embeddings(ids, type_ids), wide, only_first=only_first)
 
 
 def initialize(module: nn.Module, *, std: float) -> None:
