@@ -1,0 +1,104 @@
+"""How a BertJob looks on a screen: one line for each phase. Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bertjob_api import conditions
+from bertjob_api.cluster import Object
+
+BAR_WIDTH: Final = 24
+_PHASES: Final = (
+    (conditions.ACCEPTED, "preflight"),
+    (conditions.TRAINED, "train"),
+    (conditions.OPTIMIZED, "optimize"),
+    (conditions.GATE_PASSED, "gate"),
+    (conditions.ROLLED_OUT, "serve"),
+)
+_MARKS: Final = {"True": "done", "False": "    ", "Unknown": "    "}
+_NOT_WANTED: Final = {
+    "train": (),
+    "preflight": (),
+    "optimize": ("optimize", "serving"),
+    "gate": ("optimize",),
+    "serve": ("serving",),
+}
+
+
+def screen(value: Object) -> list[str]:
+    """Return the lines for a job: a phase each, with a bar while it trains."""
+    spec, status = value["spec"], value.get("status", {})
+    found = {item["type"]: item for item in status.get("conditions", ())}
+    lines = []
+    for kind, title in _PHASES:
+        wanted = _NOT_WANTED[title]
+        if not wanted or any(spec.get(part) is not None for part in wanted):
+            lines.append(_phase_line(title, found.get(kind, {}), status))
+    return lines
+
+
+def _phase_line(title: str, condition: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+    mark = _MARKS[condition.get("status", "Unknown")]
+    text = condition.get("message", "")
+    if title == "train" and condition.get("status") != "True":
+        text = training(status.get("training") or {}) or text
+    return f"  {mark}  {title:<10} {text}".rstrip()
+
+
+def training(progress: Mapping[str, Any]) -> str:
+    """Return bar, steps, loss, speed and remaining time of a training that has begun; else nothing."""
+    step, total = progress.get("step"), progress.get("total")
+    if step is None or not total:
+        return ""
+    parts = [f"{bar(step / total)} {step}/{total} steps"]
+    for key, form in (("loss", "loss {:.3f}"), ("samplesPerSecond", "{:.0f} texts/s"), ("etaSeconds", "{} s left")):
+        if progress.get(key) is not None:
+            parts.append(form.format(progress[key]))
+    if progress.get("resumedFromStep"):
+        parts.append(f"resumed from step {progress['resumedFromStep']}")
+    return ", ".join(parts)
+
+
+def bar(fraction: float) -> str:
+    """Return a bar of ``BAR_WIDTH`` characters for a fraction of 1."""
+    full = round(min(max(fraction, 0.0), 1.0) * BAR_WIDTH)
+    return f"[{'#' * full}{'.' * (BAR_WIDTH - full)}]"
+
+
+def evaluation(status: Mapping[str, Any]) -> list[str]:
+    """Return the table of FP32 beside INT8, or nothing when nothing was measured."""
+    found = status.get("evaluation") or {}
+    rows = [(name, found[name]) for name in ("fp32", "int8", "live") if found.get(name)]
+    if not rows:
+        return []
+    metric = rows[0][1]["metric"]
+    lines = [f"  {'':<6}{metric:>12}{'p50 ms':>10}{'p99 ms':>10}{'MB':>8}  engine"]
+    for name, scores in rows:
+        figures = (
+            f"{_figure(scores.get('value'), 4):>12}{_figure(scores.get('latencyP50Ms'), 2):>10}"
+            f"{_figure(scores.get('latencyP99Ms'), 2):>10}{_megabytes(scores.get('sizeBytes')):>8}"
+        )
+        lines.append(f"  {name:<6}{figures}  {scores.get('engine') or ''}")
+    verdict = found.get("verdict")
+    return [*lines, f"  gate: {verdict}, method {found.get('method') or 'none'}"] if verdict else lines
+
+
+def failure(value: Object) -> list[str]:
+    """Return why a job failed, as sentences for a person."""
+    status = value.get("status", {})
+    failed: Mapping[str, Any] = next(
+        (item for item in status.get("conditions", ()) if item["type"] == conditions.FAILED), {}
+    )
+    lines = [f"error: {failed.get('reason', 'Failed')}: {failed.get('message', 'no reason was given')}"]
+    last = status.get("lastFailure")
+    if last is not None and last["message"] not in lines[0]:
+        place = f" in pod {last['pod']}" if last.get("pod") else ""
+        lines.append(f"  last failure: {last['phase']}{place}: {last['reason']}: {last['message']}")
+    return lines
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _megabytes(size: int | None) -> str:
+    return "-" if size is None else f"{size / 1e6:.1f}"
