@@ -8,14 +8,25 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from bertjob_api import names, termination
 from bertjob_api.job import parse_job
 from bertjob_api.termination import Failure, Result
 from bertjob_serving.optimize.run import Inputs, OptimizeError, optimize
-from bertjob_storage.protocol import AccessError, StorageError
+from bertjob_storage.protocol import AccessError, NotFoundError, StorageError
 
 _log = logging.getLogger("bertjob_serving.optimize")
+
+_FAILURES: Final[Mapping[type[Exception], tuple[str, int]]] = {
+    AccessError: ("StorageRefused", termination.USER_ERROR),
+    NotFoundError: ("NotFound", termination.USER_ERROR),
+    StorageError: ("StorageUnavailable", termination.RETRY),
+    OptimizeError: ("OptimizeFailed", termination.RETRY),
+    ValueError: ("BadInput", termination.USER_ERROR),
+    OSError: ("SystemError", termination.RETRY),
+}
+"""Reason and exit code of each expected failure; the first kind that fits counts."""
 
 
 def main(env: Mapping[str, str]) -> int:
@@ -34,14 +45,9 @@ def attempt(env: Mapping[str, str]) -> tuple[Result, int]:
     """Return the result and the exit code; every expected failure becomes a result."""
     try:
         result = _run(env)
-    except (AccessError, ValueError) as error:
-        return _failed(
-            "StorageRefused" if isinstance(error, AccessError) else "BadInput", error
-        ), termination.USER_ERROR
-    except (StorageError, OptimizeError, OSError) as error:
-        return _failed(
-            "OptimizeFailed" if isinstance(error, OptimizeError) else "StorageUnavailable", error
-        ), termination.RETRY
+    except (AccessError, NotFoundError, OptimizeError, StorageError, ValueError, OSError) as error:
+        reason, code = next(found for kind, found in _FAILURES.items() if isinstance(error, kind))
+        return Result(failure=Failure(reason=reason, message=str(error))), code
     return result, termination.OK if result.failure is None else termination.USER_ERROR
 
 
@@ -67,10 +73,6 @@ def _scratch(env: Mapping[str, str]) -> str | None:
     """Return the pod's scratch volume, or None for the system's own."""
     home = env.get("HOME")
     return home if home and os.access(home, os.W_OK) else None
-
-
-def _failed(reason: str, error: Exception) -> Result:
-    return Result(failure=Failure(reason=reason, message=str(error)))
 
 
 def _terminated(signum: int, _frame: object) -> None:

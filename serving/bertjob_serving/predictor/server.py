@@ -4,8 +4,6 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 from bertjob_serving import cpu, engine
@@ -38,14 +36,15 @@ def load(settings: Settings) -> tuple[Artifact, Worker]:
 
 def serve(settings: Settings, artifact: Artifact, worker: Worker) -> None:
     """Answer requests until SIGTERM, then finish those that were accepted."""
-    with _no_arguments():  # KServe reads the command line when it is imported
-        from kserve.model_repository import ModelRepository  # noqa: PLC0415
-        from kserve.model_server import app  # noqa: PLC0415
-        from kserve.protocol.dataplane import DataPlane  # noqa: PLC0415
-        from kserve.protocol.model_repository_extension import ModelRepositoryExtension  # noqa: PLC0415
-        from kserve.protocol.rest.server import RESTServer  # noqa: PLC0415
+    del sys.argv[1:]  # KServe parses the command line when it is imported; ours is parsed already
+    from kserve.model_repository import ModelRepository  # noqa: PLC0415
+    from kserve.model_server import app  # noqa: PLC0415
+    from kserve.protocol.dataplane import DataPlane  # noqa: PLC0415
+    from kserve.protocol.model_repository_extension import ModelRepositoryExtension  # noqa: PLC0415
+    from kserve.protocol.rest.server import RESTServer  # noqa: PLC0415
 
-        from bertjob_serving.predictor.model import Classifier  # noqa: PLC0415
+    from bertjob_serving.predictor.model import Classifier  # noqa: PLC0415
+
     model = Classifier(settings.model_name, artifact, worker, settings.limits)
     models = ModelRepository()
     models.update(model)
@@ -60,7 +59,8 @@ def serve(settings: Settings, artifact: Artifact, worker: Worker) -> None:
     server.config.host = (
         settings.host
     )  # KServe listens on every address, and two predictors on one machine would collide
-    server.config.access_log = False
+    for noisy in ("uvicorn.access", "kserve.trace"):  # three lines for each request; the metrics say it better
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     _log.info("listening on %s:%d", settings.host, settings.port)
     # uvicorn drains at SIGTERM and then raises it again for whoever stood here before: by default that would kill us.
     signal.signal(signal.SIGTERM, lambda _signum, _frame: None)
@@ -90,14 +90,3 @@ def _extend(app: Any, model: Any, *, digest: str, max_body_bytes: int) -> None:
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_api_route(f"/v1/models/{model.name}/golden", model.agreement, methods=["GET"])
     app.add_middleware(Guard, digest=digest, max_body_bytes=max_body_bytes)
-
-
-@contextmanager
-def _no_arguments() -> Iterator[None]:
-    """Hide the command line."""
-    given = sys.argv
-    sys.argv = given[:1]
-    try:
-        yield
-    finally:
-        sys.argv = given

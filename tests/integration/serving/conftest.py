@@ -37,23 +37,29 @@ class Step:
 
     def run(self, **more: str) -> tuple[int, Result, str]:
         """Run the program with *more* environment and return its exit code, its result and its log."""
-        spec, message = self.root / "job.json", self.root / "termination"
-        spec.write_text(json.dumps(self.job))
+        message = self.root / "termination"
         message.unlink(missing_ok=True)
+        with self.start(**more) as process:
+            _, log = process.communicate(timeout=280)
+        result = termination.decode(message.read_text())
+        assert result is not None, log
+        return process.returncode, result, log
+
+    def start(self, **more: str) -> "subprocess.Popen[str]":
+        """Return the running program; its log is on stderr."""
+        spec = self.root / "job.json"
+        spec.write_text(json.dumps(self.job))
         env = {
             **os.environ,
             names.SPEC_FILE_ENV: str(spec),
             names.MODEL_URI_ENV: self.model_uri,
             names.MODEL_SHA256_ENV: self.model_sha256,
-            names.TERMINATION_LOG_ENV: str(message),
+            names.TERMINATION_LOG_ENV: str(self.root / "termination"),
             "PYTHONPATH": os.pathsep.join(sys.path),
             **more,
         }
         argv = [sys.executable, "-m", "bertjob_serving.optimize"]
-        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=280)
-        result = termination.decode(message.read_text())
-        assert result is not None, done.stderr
-        return done.returncode, result, done.stderr
+        return subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.fixture

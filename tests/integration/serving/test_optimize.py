@@ -2,9 +2,12 @@
 
 import json
 import re
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
+from support.waiting import all_end
 
 from bertjob_api import names, termination
 from bertjob_api.manifest import ModelManifest
@@ -169,3 +172,41 @@ def test_live_model_that_cannot_be_asked_fails_the_gate(step: Step) -> None:
     assert result.failure is not None
     assert "liveDrop: could not be measured" in result.failure.message
     assert ignored == termination.OK
+
+
+def _until(process: "subprocess.Popen[str]", sentence: str) -> None:
+    """Read the log up to a line that holds *sentence*."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if sentence in line:
+            return
+    pytest.fail(f"the program ended without {sentence!r}")
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, termination.EVICTED), (signal.SIGKILL, -signal.SIGKILL)])
+def test_stopped_step_leaves_no_process_and_is_resumed(step: Step, sent: signal.Signals, code: int) -> None:
+    """Ended while a candidate is made, it takes that process along; the next run does only what is missing."""
+    with step.start() as process:
+        _until(process, "dynamic: building")
+        children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+        process.send_signal(sent)
+        assert process.wait(60) == code
+
+    assert children
+    assert all_end(children)
+    done, _, log = step.run()
+    assert done == termination.OK
+    assert "fp32: found finished, nothing to do" in log
+    assert "dynamic: building" in log
+
+
+def test_missing_data_is_the_users_mistake(step: Step) -> None:
+    """Held-out data that is not there ends with 42 and names the URI."""
+    (step.root / "validation.jsonl").unlink()
+
+    code, result, _ = step.run()
+
+    assert code == termination.USER_ERROR
+    assert result.failure is not None
+    assert result.failure.reason == "NotFound"
+    assert "validation.jsonl" in result.failure.message

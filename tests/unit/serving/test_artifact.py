@@ -1,0 +1,63 @@
+"""What is refused before it is served."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bertjob_api.manifest import FileEntry, ModelManifest
+from bertjob_serving import engine
+from bertjob_serving.artifact import ArtifactError, open_artifact
+from bertjob_storage import folders
+
+
+def _saved(folder: Path, **changes: Any) -> Path:
+    (folder / "model.bin").write_bytes(b"weights")
+    manifest = ModelManifest(
+        role="served",
+        task="sequence-classification",
+        labels=("a", "b"),
+        max_sequence_length=8,
+        engine="openvino",
+        engine_version=engine.version(),
+        method="dynamic",
+        files=folders.file_entries(folder),
+    )
+    (folder / "manifest.json").write_bytes(replace(manifest, **changes).to_json())
+    return folder
+
+
+def test_intact_artifact_is_opened(tmp_path: Path) -> None:
+    """Manifest and files fit."""
+    assert open_artifact(_saved(tmp_path)).manifest.labels == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"role": "trained"}, "role is 'trained', expected 'served'"),
+        ({"engine": "onnxruntime"}, "for the engine 'onnxruntime', this predictor has 'openvino'"),
+        ({"engine_version": "9999.1.0"}, "made by openvino 9999.1.0, this predictor has the older"),
+        ({"cpu_features": ("no_such_feature",)}, "needs the CPU features no_such_feature"),
+        ({"files": (FileEntry(path="model.bin", sha256="0" * 64, size_bytes=7),)}, "expected 000000"),
+        ({"files": (FileEntry(path="model.bin", sha256="0" * 64, size_bytes=8),)}, "has 7 bytes, expected 8"),
+        ({"files": (FileEntry(path="gone", sha256="0" * 64, size_bytes=8),)}, "cannot be read"),
+        ({"files": (FileEntry(path="../x", sha256="0" * 64, size_bytes=8),)}, "outside the folder"),
+    ],
+    ids=["role", "engine", "version", "cpu", "digest", "size", "missing", "path"],
+)
+def test_unfit_artifact_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    """The message says what was got and expected."""
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        open_artifact(_saved(folder, **changes))
+
+
+def test_folder_without_manifest_is_refused(tmp_path: Path) -> None:
+    """A folder that was never published is no artifact."""
+    with pytest.raises(ArtifactError, match="point storageUri at a published artifact"):
+        open_artifact(tmp_path)
