@@ -72,6 +72,13 @@ class FakeKubelet:
                 except ClusterError:  # gone, or changed meanwhile: the next change tells
                     continue
 
+    async def release(self, component: str) -> None:
+        """Let the pods of *component* that hold come to their good end."""
+        for pod in await self.cluster.list(POD, labels={names.COMPONENT_LABEL: component}):
+            if pod["metadata"]["uid"] in self._ends:
+                self._ends[pod["metadata"]["uid"]] = GOOD[component]
+                await self._act(pod)
+
     async def _act(self, pod: Object) -> None:
         ref, phase = ref_of(pod), pod.get("status", {}).get("phase", "Pending")
         if "deletionTimestamp" in pod["metadata"]:

@@ -52,10 +52,10 @@ async def until(cluster: Cluster, job: Object, *kinds: str, seconds: float = 60)
     raise AssertionError("the watch ended")
 
 
-async def gone(cluster: Cluster, kind: Kind, name: str) -> None:
+async def gone(cluster: Cluster, kind: Kind, name: str, *, namespace: str | None = None) -> None:
     """Wait until an object is no longer there."""
     seen = False
-    async for change in cluster.changes(kind):
+    async for change in cluster.changes(kind, namespace=namespace):
         here = change.object.get("metadata", {}).get("name") == name
         seen = seen or (here and change.type == "Added")
         if (here and change.type == "Deleted") or (change.type == "Synced" and not seen):
