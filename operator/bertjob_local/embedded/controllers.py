@@ -224,7 +224,7 @@ def _job_pod(job: Object, index: int | None) -> Object:
     pod["metadata"]["labels"][jobs.INDEX] = str(index)
     pod["metadata"].setdefault("annotations", {})[jobs.INDEX] = str(index)
     pod["spec"].setdefault("hostname", stem)
-    source = {"fieldRef": {"fieldPath": f"metadata.annotations['{jobs.INDEX}']"}}
+    source = {"fieldRef": {"fieldPath": f"metadata.labels['{jobs.INDEX}']"}}
     for container in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]):
         env: list[dict[str, Any]] = container.setdefault("env", [])
         env.append({"name": "JOB_COMPLETION_INDEX", "valueFrom": source})

@@ -90,7 +90,14 @@ def ranges(numbers: Iterable[int]) -> str:
             spans[-1][1] = number
         else:
             spans.append([number, number])
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
+    return ",".join(_span(low, high) for low, high in spans)
+
+
+def _span(low: int, high: int) -> str:
+    """Return one range; two neighbours are written as two numbers, as the real controller does."""
+    if low == high:
+        return str(low)
+    return f"{low},{high}" if high == low + 1 else f"{low}-{high}"
 
 
 def _is_indexed(job: Object) -> bool:
