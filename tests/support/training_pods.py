@@ -43,7 +43,7 @@ class Pods:
         self._spec = folder / "job.json"
         self._spec.write_text(json.dumps(spec))
         # Random, so that test runs on one machine do not meet on the fixed ports.
-        self._network = f"127.{random.randrange(128, 250)}.{random.randrange(1, 250)}"
+        self._network = f"127.{random.randrange(128, 250)}.{random.randrange(1, 250)}"  # noqa: S311
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def address(self, index: int) -> str:

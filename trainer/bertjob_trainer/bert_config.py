@@ -9,6 +9,8 @@ from typing import Any, Final, Self
 from bertjob_tasks.errors import ModelFolderError, UnsupportedError
 
 CONFIG: Final = "config.json"
+INDEX: Final = "model.safetensors.index.json"
+"""Beside it: names the files of weights that were saved in several."""
 _SUPPORTED: Final = {
     "model_type": "bert",
     "hidden_act": "gelu",

@@ -15,9 +15,9 @@ from bertjob_storage import files, folders, parallel, uris
 from bertjob_storage.opening import open_storage
 from bertjob_tasks import tokenizer_files
 from bertjob_tasks.errors import DataError, ModelFolderError, UnsupportedError
-from bertjob_trainer import bert_config, weights
+from bertjob_trainer import bert_config
 
-_NAMES: Final = (bert_config.CONFIG, weights.INDEX, *tokenizer_files.NAMES)
+_NAMES: Final = (bert_config.CONFIG, bert_config.INDEX, *tokenizer_files.NAMES)
 
 
 def fetch_model(source: str, *, prefix: str, scratch: Path) -> None:

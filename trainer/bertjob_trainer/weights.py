@@ -12,10 +12,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from bertjob_tasks.errors import ModelFolderError
+from bertjob_trainer.bert_config import INDEX
 
 WEIGHTS: Final = "model.safetensors"
-INDEX: Final = "model.safetensors.index.json"
-"""Names the files of weights that were saved in several."""
 _NEW: Final = re.compile(r"^(bert\.pooler|head|classifier)\.")
 """Weights that a source may lack: they start random."""
 _FOREIGN: Final = re.compile(r"(^|\.)(cls|classifier|qa_outputs|head|lm_head)\.|position_ids$")

@@ -29,8 +29,8 @@ def post(step: int) -> None:
         "restarts": int(os.environ["TORCHELASTIC_RESTART_COUNT"]),
         "workers": [{"rank": rank, "pid": os.getpid()}],
     }
-    request = urllib.request.Request(os.environ["BERTJOB_PROGRESS_URL"], data=json.dumps(body).encode(), method="POST")
-    urllib.request.urlopen(request, timeout=5).close()
+    request = urllib.request.Request(os.environ["BERTJOB_PROGRESS_URL"], data=json.dumps(body).encode(), method="POST")  # noqa: S310
+    urllib.request.urlopen(request, timeout=5).close()  # noqa: S310
 
 
 def write(result: Result) -> None:

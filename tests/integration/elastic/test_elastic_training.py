@@ -121,7 +121,7 @@ def test_sigterm_ends_with_143(start: Start) -> None:
 def test_sigterm_before_training_ends_with_143(start: Start) -> None:
     """A pod that still waits for others ends 143 at once as well."""
     pods = start((2,), replicas=2)
-    pods.until(2, lambda seen: True)
+    pods.until(2, bool)
     pods.signal(2, signal.SIGTERM)
     assert pods.wait(2) == 143, pods.logs()
 
@@ -147,7 +147,7 @@ def test_store_restart_does_not_stop_training(start: Start) -> None:
     later = before[0]["step"] + 60
     pods.until(2, lambda seen: seen["step"] >= later)
     pods.start_store()
-    pods.until(2, lambda seen: "is back" in pods.log(2) and "is back" in pods.log(3))
+    pods.until(2, lambda _: "is back" in pods.log(2) and "is back" in pods.log(3))
     after = [pods.until(index, stepping(2)) for index in (2, 3)]
     assert [each["workers"] for each in after] == [each["workers"] for each in before], pods.logs()
     tell(pods, "finish")
