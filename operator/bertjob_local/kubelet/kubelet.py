@@ -77,8 +77,9 @@ class Kubelet:
             metadata = found["metadata"]
             if (metadata["namespace"], metadata["name"]) != (namespace, pod):
                 continue
-            if uid in self._workers:
-                return self._workers[uid][1].find_log(container, previous=previous)
+            known = self._workers[uid][1].find_log(container, previous=previous) if uid in self._workers else None
+            if known is not None:
+                return known
             path = self._folder(found) / f"{container}.log"  # it ended under a kubelet before this one
             if path.exists() and not previous:
                 return LogRange(path=path, start=0, end=None), lambda: False
