@@ -19,6 +19,7 @@ from bertjob_local.embedded.objects import timestamp
 from bertjob_local.embedded.placement import node_for
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_SUSPICION = timedelta(seconds=1)
 _WATCHED = (
     api.JOB,
     api.POD,
@@ -40,6 +41,8 @@ class Controllers:
         self._failures: dict[str, jobs.Failures] = {}
         self._heartbeats: dict[str, tuple[str, float]] = {}
         """By node: its newest heartbeat, and the monotonic time in seconds at which it came."""
+        self._suspected: dict[str, float] = {}
+        """By silent node: the monotonic time in seconds at which its silence was noticed."""
 
     async def run(self) -> None:
         """Act until cancelled."""
@@ -140,7 +143,12 @@ class Controllers:
         silence = timedelta(seconds=time.monotonic() - known[1])
         settings = self._cluster.settings
         if silence < settings.node_grace:
+            self._suspected.pop(name, None)
             return settings.node_grace - silence
+        # A process that was stopped for a while finds every node silent: its reports get a moment to come in first.
+        suspected = self._suspected.setdefault(name, time.monotonic())
+        if time.monotonic() - suspected < _SUSPICION.total_seconds():
+            return _SUSPICION
         if ready.get("status") != "Unknown":
             fields = {"reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
             conditions = pods.with_condition(node, "Ready", "Unknown", **fields, now=timestamp(now))
