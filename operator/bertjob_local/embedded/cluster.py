@@ -1,19 +1,16 @@
 """A cluster in memory: what the operator and the process kubelet need of Kubernetes for a run on one machine."""
 
-import ipaddress
-import secrets
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bertjob_api import cluster as api
 from bertjob_api.cluster import Change, ConflictError, InvalidError, Kind, NotFoundError, Object, Ref, ref_of
 from bertjob_local.embedded import merge
 from bertjob_local.embedded.admission import admitted
-from bertjob_local.embedded.objects import STATUS_KINDS, Objects, timestamp
+from bertjob_local.embedded.controllers import Controllers
+from bertjob_local.embedded.lifecycle import remove, stored
+from bertjob_local.embedded.objects import STATUS_KINDS, Objects
 from bertjob_local.embedded.settings import Settings
-
-_SERVICE_NETWORK = ipaddress.ip_network("127.100.0.0/16")
 
 
 class EmbeddedCluster:
@@ -31,9 +28,7 @@ class EmbeddedCluster:
 
     async def run(self) -> None:
         """Play the controllers until cancelled."""
-        from bertjob_local.embedded.controllers import Controllers  # noqa: PLC0415  # they write through this class
-
-        await Controllers(self).run()
+        await Controllers(self.objects, self.settings).run()
 
     async def list(
         self,
@@ -54,9 +49,9 @@ class EmbeddedCluster:
         wanted = merge.overlaid(_writable(ref.kind, obj), {})
         base: Object = {} if old is None else self._without_dropped(old, wanted, manager)
         new = admitted(ref.kind, merge.overlaid(base, wanted), old=old)
-        stored = self._stored(ref, new)
-        self._applied.setdefault(stored["metadata"]["uid"], {})[manager] = merge.leaves(wanted)
-        return stored
+        result = stored(self.objects, ref, new)
+        self._applied.setdefault(result["metadata"]["uid"], {})[manager] = merge.leaves(wanted)
+        return result
 
     async def replace(
         self, ref: Ref, path: str, *, old: object, new: object, uid: str, resource_version: str | None = None
@@ -72,7 +67,7 @@ class EmbeddedCluster:
         if found != old:
             raise ConflictError(f"{ref}: {path} is {found!r}, expected {old!r}")
         self._disown(uid, keys)
-        return self._stored(ref, admitted(ref.kind, merge.replaced(current, keys, new), old=current))
+        return stored(self.objects, ref, admitted(ref.kind, merge.replaced(current, keys, new), old=current))
 
     async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, uid: str | None = None) -> Object:
         """See ``Cluster.patch_status``."""
@@ -87,49 +82,13 @@ class EmbeddedCluster:
         if current is None:
             return
         _check_identity(ref, current, {"uid": uid})
-        self.remove(ref, grace_seconds=grace_seconds)
+        remove(self.objects, ref, grace_seconds=grace_seconds)
 
     def changes(
         self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[Change]:
         """See ``Cluster.changes``."""
         return self.objects.changes(kind, namespace=namespace, labels=labels)
-
-    def remove(self, ref: Ref, *, grace_seconds: int | None = None) -> None:
-        """Delete an existing object: a pod after its grace, anything with finalizers when the last one is gone."""
-        current = self.objects.get(ref)
-        assert current is not None, f"{ref} was just there"
-        grace = _grace(current, grace_seconds) if ref.kind == api.POD else 0
-        if grace == 0 and not current["metadata"].get("finalizers"):
-            self._drop(ref)
-            return
-        before = current["metadata"].get("deletionGracePeriodSeconds")
-        if "deletionTimestamp" in current["metadata"] and (before is None or before <= grace):
-            return
-        moment = timestamp(datetime.now(UTC) + timedelta(seconds=grace))
-        metadata = {**current["metadata"], "deletionTimestamp": moment, "deletionGracePeriodSeconds": grace}
-        self.objects.put(ref, {**current, "metadata": metadata})
-
-    def update(self, ref: Ref, obj: Object) -> Object:
-        """Store *obj* as it is: for controllers, which have no field manager."""
-        return self._stored(ref, obj)
-
-    def _stored(self, ref: Ref, obj: Object) -> Object:
-        if ref.kind == api.SERVICE:
-            obj = self._with_cluster_ip(obj)
-        stored = self.objects.put(ref, obj)
-        metadata = stored["metadata"]
-        if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
-            self.remove(ref, grace_seconds=metadata.get("deletionGracePeriodSeconds", 0))
-        return stored
-
-    def _drop(self, ref: Ref) -> None:
-        last = self.objects.drop(ref)
-        uid = last["metadata"]["uid"]
-        self._applied.pop(uid, None)
-        for child in self.objects.owned_by(uid):
-            if self.objects.get(child) is not None:
-                self.remove(child)
 
     def _existing(self, ref: Ref) -> Object:
         current = self.objects.get(ref)
@@ -147,16 +106,6 @@ class EmbeddedCluster:
         owners = self._applied.get(uid, {})
         for manager, paths in owners.items():
             owners[manager] = frozenset(each for each in paths if each[: len(path)] != path)
-
-    def _with_cluster_ip(self, service: Object) -> Object:
-        spec = service.get("spec", {})
-        if spec.get("clusterIP") or spec.get("type") == "ExternalName":
-            return service
-        taken = {other.get("spec", {}).get("clusterIP") for other in self.objects.select(api.SERVICE)}
-        while True:  # at random, so that two clusters on one machine do not meet
-            address = str(_SERVICE_NETWORK[secrets.randbelow(_SERVICE_NETWORK.num_addresses - 512) + 256])
-            if address not in taken:
-                return {**service, "spec": {**spec, "clusterIP": address, "clusterIPs": [address]}}
 
 
 def _ref_of(obj: Object) -> Ref:
@@ -181,11 +130,3 @@ def _check_identity(ref: Ref, current: Object | None, wanted: Mapping[str, Any])
         found = current["metadata"][key] if current is not None else None
         if found != wanted[key]:
             raise ConflictError(f"{ref}: metadata.{key} is {found}, expected {wanted[key]}")
-
-
-def _grace(pod: Object, wanted: int | None) -> int:
-    """Return the seconds that a pod has left; none when no kubelet has it or it has ended (as the API server does)."""
-    ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
-    if "nodeName" not in pod["spec"] or ended:
-        return 0
-    return pod["spec"].get("terminationGracePeriodSeconds", 30) if wanted is None else wanted

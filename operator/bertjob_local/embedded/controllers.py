@@ -14,9 +14,10 @@ from typing import Any
 from bertjob_api import cluster as api
 from bertjob_api.cluster import Kind, Object, Ref
 from bertjob_local.embedded import jobs, pods, rolling, services
-from bertjob_local.embedded.cluster import EmbeddedCluster
-from bertjob_local.embedded.objects import timestamp
+from bertjob_local.embedded.lifecycle import remove, stored
+from bertjob_local.embedded.objects import Objects, timestamp
 from bertjob_local.embedded.placement import node_for
+from bertjob_local.embedded.settings import Settings
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SUSPICION = timedelta(seconds=1)
@@ -35,9 +36,9 @@ _WATCHED = (
 class Controllers:
     """Job, InferenceService, Deployment, scheduler and node lifecycle over one embedded cluster."""
 
-    def __init__(self, cluster: EmbeddedCluster) -> None:
-        self._cluster = cluster
-        self._objects = cluster.objects
+    def __init__(self, objects: Objects, settings: Settings) -> None:
+        self._objects = objects
+        self._settings = settings
         self._failures: dict[str, jobs.Failures] = {}
         self._heartbeats: dict[str, tuple[str, float]] = {}
         """By node: its newest heartbeat, and the monotonic time in seconds at which it came."""
@@ -78,7 +79,7 @@ class Controllers:
     def _job(self, job: Object, now: datetime) -> timedelta | None:
         uid = job["metadata"]["uid"]
         failures = self._failures.get(uid, jobs.Failures())
-        settings = self._cluster.settings
+        settings = self._settings
         step = jobs.next_step(job, self._pods_of(job), failures=failures, now=now, settings=settings)
         self._failures[uid] = step.failures
         for each in step.release:
@@ -97,7 +98,7 @@ class Controllers:
             base = {"spec": {}, "metadata": {}} if old is None else old
             kept = {key: old["spec"][key] for key in ("clusterIP", "clusterIPs") if old and key in old["spec"]}
             metadata = {**base["metadata"], **wanted["metadata"]}
-            self._cluster.update(ref, {**base, **wanted, "metadata": metadata, "spec": {**wanted["spec"], **kept}})
+            stored(self._objects, ref, {**base, **wanted, "metadata": metadata, "spec": {**wanted["spec"], **kept}})
         deployment, service = (
             self._objects.get(Ref(kind, isvc["metadata"]["namespace"], wanted["metadata"]["name"]))
             for kind in (api.DEPLOYMENT, api.SERVICE)
@@ -129,7 +130,7 @@ class Controllers:
         if node is None:
             fields |= {"reason": "Unschedulable", "message": "no Ready node takes this pod"}
         else:
-            pod = self._cluster.update(api.ref_of(pod), {**pod, "spec": {**pod["spec"], "nodeName": node}})
+            pod = stored(self._objects, api.ref_of(pod), {**pod, "spec": {**pod["spec"], "nodeName": node}})
         conditions = pods.with_condition(pod, "PodScheduled", "False" if node is None else "True", **fields)
         self._set_status(pod, {"phase": "Pending", **pod.get("status", {}), "conditions": conditions})
 
@@ -141,7 +142,7 @@ class Controllers:
         if known is None or known[0] != beat:
             known = self._heartbeats[name] = (beat, time.monotonic())
         silence = timedelta(seconds=time.monotonic() - known[1])
-        settings = self._cluster.settings
+        settings = self._settings
         if silence < settings.node_grace:
             self._suspected.pop(name, None)
             return settings.node_grace - silence
@@ -166,7 +167,7 @@ class Controllers:
         fields = {"reason": "DeletionByTaintManager", "message": "Taint manager: deleting due to NoExecute taint"}
         conditions = pods.with_condition(pod, "DisruptionTarget", "True", **fields, now=timestamp(now))
         self._set_status(pod, {**pod.get("status", {}), "conditions": conditions})
-        self._cluster.remove(api.ref_of(pod))
+        remove(self._objects, api.ref_of(pod))
 
     def _set_ready(self, pod: Object, status: str, *, reason: str, now: str) -> None:
         conditions = pods.with_condition(pod, "Ready", status, reason=reason, message="", now=now)
@@ -186,7 +187,7 @@ class Controllers:
         return namespaced or self._objects.get(Ref(api.CLUSTER_SERVING_RUNTIME, "", name))
 
     def _create(self, pod: Object) -> None:
-        self._cluster.update(api.ref_of(pod), {**pod, "status": {"phase": "Pending"}})
+        stored(self._objects, api.ref_of(pod), {**pod, "status": {"phase": "Pending"}})
 
     def _release(self, pod: Object) -> None:
         """Take the Job's finalizer off a pod; whether it still exists afterwards depends on its deletion."""
@@ -194,12 +195,11 @@ class Controllers:
         if current is None:
             return
         kept = [each for each in current["metadata"].get("finalizers", ()) if each != pods.TRACKING]
-        self._cluster.update(api.ref_of(pod), {**current, "metadata": {**current["metadata"], "finalizers": kept}})
+        stored(self._objects, api.ref_of(pod), {**current, "metadata": {**current["metadata"], "finalizers": kept}})
 
     def _delete(self, doomed: tuple[Object, ...]) -> None:
         for pod in doomed:
-            if self._objects.get(api.ref_of(pod)) is not None:
-                self._cluster.remove(api.ref_of(pod))
+            remove(self._objects, api.ref_of(pod))
 
     def _set_status(self, obj: Object, status: Object) -> None:
         current = self._objects.get(api.ref_of(obj))

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 
@@ -33,13 +34,13 @@ class Objects:
     """Every object by its reference; stored objects are never changed, only replaced."""
 
     def __init__(self) -> None:
-        self._objects: dict[Ref, Object] = {}
+        self._objects: defaultdict[Kind, dict[Ref, Object]] = defaultdict(dict)
         self._followers: list[tuple[Kind, str | None, Follower]] = []
         self._version = 0
 
     def get(self, ref: Ref) -> Object | None:
         """Return one object, or None when it is absent."""
-        return self._objects.get(ref)
+        return self._objects[ref.kind].get(ref)
 
     def select(
         self,
@@ -52,24 +53,22 @@ class Objects:
         """Return the objects of *kind* that fit, oldest first."""
         return [
             obj
-            for ref, obj in self._objects.items()
-            if ref.kind == kind
-            and namespace in (None, ref.namespace)
-            and name in (None, ref.name)
-            and is_selected(obj, labels)
+            for ref, obj in self._objects[kind].items()
+            if namespace in (None, ref.namespace) and name in (None, ref.name) and is_selected(obj, labels)
         ]
 
     def owned_by(self, uid: str) -> list[Ref]:
         """Return the objects whose only owner is *uid*."""
         return [
             ref
-            for ref, obj in self._objects.items()
+            for objects in self._objects.values()
+            for ref, obj in objects.items()
             if [owner["uid"] for owner in obj["metadata"].get("ownerReferences", ())] == [uid]
         ]
 
     def put(self, ref: Ref, obj: Object) -> Object:
         """Store *obj* with its server-side metadata and return it; nothing happens when it is stored already."""
-        old = self._objects.get(ref)
+        old = self.get(ref)
         metadata = {**obj["metadata"], **self._identity(ref, old)}
         if old is not None and {**obj, "metadata": metadata} == old:
             return old
@@ -78,13 +77,13 @@ class Objects:
             metadata["generation"] = (old["metadata"]["generation"] if old else 0) + moved
         metadata["resourceVersion"] = self._next_version()
         stored = {**obj, "metadata": metadata}
-        self._objects[ref] = stored
+        self._objects[ref.kind][ref] = stored
         self._tell(ref, old, stored)
         return stored
 
     def drop(self, ref: Ref) -> Object:
         """Forget an existing object and return its last state."""
-        old = self._objects.pop(ref)
+        old = self._objects[ref.kind].pop(ref)
         last = {**old, "metadata": {**old["metadata"], "resourceVersion": self._next_version()}}
         self._tell(ref, last, None)
         return last
