@@ -70,6 +70,7 @@ def a_state(*, dropout: float, seed: int = 1) -> TrainState:
 def io_of(
     *,
     saves: Saves | None = None,
+    rescues: Saves | None = None,
     cadence: Cadence | None = None,
     is_stopped: Callable[[], bool] = lambda: False,
     report: Callable[[Step], None] = lambda _: None,
@@ -81,6 +82,7 @@ def io_of(
         device=torch.device("cpu"),
         cadence=cadence or parse("1000 steps"),
         saves=saves,
+        rescues=rescues,
         is_stopped=is_stopped,
         report=report,
     )

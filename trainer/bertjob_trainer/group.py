@@ -1,7 +1,9 @@
 """The processes that train together, and what they say to each other."""
 
+import contextlib
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +14,10 @@ from torch import Tensor, distributed
 
 TIMEOUT: Final = timedelta(minutes=10)
 """Longest wait for another process; long enough for one to publish a model while the others wait."""
+
+
+_LOOK_UP: Final = timedelta(seconds=1)
+"""How often a wait looks whether it was given up."""
 
 
 class PeerLostError(Exception):
@@ -67,11 +73,26 @@ class Together:
 
     rank: int
     world: int
+    given_up: Callable[[], bool]
+    """Whether to wait no longer for a process that does not answer."""
 
     def sum(self, tensor: Tensor) -> None:
         """Replace *tensor* by the sum over all processes."""
         with _peers_needed():
-            distributed.all_reduce(tensor)
+            work = distributed.all_reduce(tensor, async_op=True)
+            if tensor.device.type == "cpu":
+                self._watch(work)
+            work.wait()
+
+    def _watch(self, work: Any) -> None:
+        """Wait for *work*; raises PeerLostError once given up. A peer that hangs keeps its connections, so nothing fails."""
+        while not work.is_completed():
+            with contextlib.suppress(
+                RuntimeError
+            ):  # not done within the time, or failed, which the caller's wait raises
+                work.wait(_LOOK_UP)
+            if not work.is_completed() and self.given_up():
+                raise PeerLostError("another training process does not answer; this one ends and starts again")
 
     def broadcast(self, tensor: Tensor) -> None:
         """Replace *tensor* by that of rank 0."""
@@ -95,15 +116,26 @@ def _peers_needed() -> Iterator[None]:
 
 
 @contextmanager
-def joined(*, rank: int, world: int, device: torch.device) -> Iterator[Group]:
-    """Join the group that torchrun's environment describes, and leave it at the end."""
+def joined(
+    *, rank: int, world: int, device: torch.device, given_up: Callable[[], bool] = lambda: False
+) -> Iterator[Group]:
+    """
+    Join the group that torchrun's environment describes, and leave it at the end.
+
+    Args:
+        rank: this process's number.
+        world: number of processes; 1 joins nothing.
+        device: where the tensors lie.
+        given_up: asked now and then while this process waits for the others: whether to wait no longer.
+
+    """
     if world == 1:
         yield Alone()
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     with _peers_needed():
         distributed.init_process_group(backend, timeout=TIMEOUT, device_id=device if device.type == "cuda" else None)
-    yield Together(rank, world)
+    yield Together(rank, world, given_up)
     # Not after an error: leaving in good order waits for the others, who may be gone.
     distributed.destroy_process_group()
 
@@ -124,3 +156,20 @@ def from_first(group: Group, value: Any, *, device: torch.device) -> Any:
         content.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
     group.broadcast(content)
     return json.loads(bytes(content.cpu().numpy()))
+
+
+def neighbours(group: Group, place: str, *, device: torch.device) -> int:
+    """
+    Return how many processes gave the same *place*, this one included.
+
+    Args:
+        group: all of them call this.
+        place: name of a machine, for instance.
+        device: where the group's tensors lie.
+
+    """
+    number = int.from_bytes(hashlib.blake2b(place.encode(), digest_size=7).digest(), "big")
+    places = torch.zeros(group.world, dtype=torch.int64, device=device)
+    places[group.rank] = number
+    group.sum(places)
+    return int((places == number).sum())

@@ -20,7 +20,7 @@ from bertjob_trainer import heads, optim, order, precision
 from bertjob_trainer.cadence import Cadence
 from bertjob_trainer.data import Batch, Dataset
 from bertjob_trainer.gradients import Gradients
-from bertjob_trainer.group import Group
+from bertjob_trainer.group import Group, PeerLostError
 from bertjob_trainer.state import TrainState
 
 _LOSS, _STOP, _SAVE, _FIRST_RANK = range(4)
@@ -79,6 +79,8 @@ class Io:
     cadence: Cadence
     saves: Saves | None
     """None: this process does not save."""
+    rescues: Saves | None
+    """Gets the state when another process is lost; None: this process keeps out of it."""
     is_stopped: Callable[[], bool]
     """Whether this process was asked to end."""
     report: Callable[["Step"], None]
@@ -130,7 +132,11 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         is_due = io.cadence.is_due(state.step + 1)
         flags = [loss, float(io.is_stopped()), float(is_due and io.group.rank == 0)]
         bad = [float(rank == io.group.rank and not _is_finite(loss)) for rank in range(io.group.world)]
-        sums = gradients.sum(io.group, words, flags=[*flags, *bad])
+        try:
+            sums = gradients.sum(io.group, words, flags=[*flags, *bad])
+        except PeerLostError:  # the state is that of the last step still
+            _save(config, state, io.rescues, world=io.group.world)
+            raise
         norm = gradients.clip(words, max_norm=optim.MAX_NORM)
         _refuse_non_finite(sums, norm, step=state.step + 1)
 
@@ -142,7 +148,7 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         state.step += 1
 
         stopped, due = sums[_STOP] > 0, sums[_SAVE] > 0
-        if io.saves is not None and (stopped or (due and state.step < total)):
+        if stopped or (due and state.step < total):
             _save(config, state, io.saves, world=io.group.world)
         seconds = time.monotonic() - started
         io.report(Step(step=state.step, loss=sums[_LOSS], num_samples=len(samples), seconds=seconds))
@@ -178,7 +184,9 @@ def _refuse_non_finite(sums: list[float], norm: float, *, step: int) -> None:
         raise NonFiniteLossError(f"step {step}: the gradient is not finite; {hint}", step=step, rank=None)
 
 
-def _save(config: TrainConfig, state: TrainState, saves: Saves, *, world: int) -> None:
+def _save(config: TrainConfig, state: TrainState, saves: Saves | None, *, world: int) -> None:
+    if saves is None or state.step == 0:
+        return
     saves.save(
         state.tensors(),
         state.meta(),

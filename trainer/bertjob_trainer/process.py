@@ -10,7 +10,7 @@ import torch
 from bertjob_api import names
 from bertjob_api.termination import EVICTED, OK, Result
 from bertjob_trainer import failures, precision, results, settings, threads, training
-from bertjob_trainer.group import joined
+from bertjob_trainer.group import joined, neighbours
 from bertjob_trainer.machine import Machine, device_of
 from bertjob_trainer.settings import Settings
 from bertjob_trainer.stop import Stop
@@ -42,8 +42,10 @@ def main(env: Mapping[str, str], stop: Stop) -> int:
 
 
 def _train(given: Settings, env: Mapping[str, str], stop: Stop) -> Result | None:
-    torch.set_num_threads(threads.wanted(given.job, local_world=given.local_world, env=env))
     device = device_of(given.local_rank, env)
-    with joined(rank=given.rank, world=given.world, device=device) as group:
+    torch.set_num_threads(1)  # until the neighbours are known
+    with joined(rank=given.rank, world=given.world, device=device, given_up=lambda: stop.overdue) as group:
+        here = neighbours(group, threads.machine_name(), device=device)
+        torch.set_num_threads(threads.wanted(given.job, local_world=given.local_world, neighbours=here, env=env))
         dtype = precision.choose(given.job.spec.training.precision, device=device, group=group)
         return training.train_job(given, Machine(device=device, group=group, dtype=dtype), stop)

@@ -7,6 +7,11 @@ must be blocked before any other thread exists: each inherits the mask.
 
 import signal
 import threading
+import time
+from typing import Final
+
+PATIENCE_S: Final = 10.0
+"""How long after SIGTERM another process may let this one wait; then it is taken for hung."""
 
 
 class Stop:
@@ -14,14 +19,21 @@ class Stop:
 
     def __init__(self) -> None:
         self._asked = threading.Event()
+        self._since = 0.0
 
     @property
     def asked(self) -> bool:
         """Return whether SIGTERM has come."""
         return self._asked.is_set()
 
+    @property
+    def overdue(self) -> bool:
+        """Return whether SIGTERM came longer than ``PATIENCE_S`` ago."""
+        return self.asked and time.monotonic() - self._since > PATIENCE_S
+
     def ask(self) -> None:
         """Act as if SIGTERM had come."""
+        self._since = time.monotonic()
         self._asked.set()
 
 

@@ -2,24 +2,46 @@
 
 import math
 import os
+import socket
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from bertjob_api.job import BertJob
 
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+"""The same in all containers of a machine (Source: Linux, random(4))."""
 
-def wanted(job: BertJob, *, local_world: int, env: Mapping[str, str]) -> int:
-    """
-    Return the threads of one worker: ``OMP_NUM_THREADS``, else its share of the pod's CPUs, at least 1.
 
-    The pod's CPUs are its CPU limit, else its request, else those this process may run on. torch would count the CPUs of the
-    node, and threads beyond the pod's quota make every one of them wait.
+def wanted(job: BertJob, *, local_world: int, neighbours: int, env: Mapping[str, str]) -> int:
     """
-    if env.get("OMP_NUM_THREADS", "").isdigit():
-        return max(1, int(env["OMP_NUM_THREADS"]))
-    here = len(os.sched_getaffinity(0))
+    Return the threads of one worker, at least 1: the smallest of what pod, machine and environment allow.
+
+    Threads beyond the pod's quota, or beyond the machine's CPUs, make every one of them wait: two on one CPU are slower than
+    one by a factor.
+
+    Args:
+        job: its pods' CPU limit, or else request, is shared by the workers of a pod.
+        local_world: workers of this pod.
+        neighbours: workers of this job on this machine; pods without limits share its CPUs.
+        env: ``OMP_NUM_THREADS``, if set.
+
+    """
+    allowed = [len(os.sched_getaffinity(0)) // neighbours]
     pod = cpus_of(job.spec.training.resources)
-    return max(1, min(here, math.floor(pod) if pod is not None else here) // local_world)
+    if pod is not None:
+        allowed.append(math.floor(pod) // local_world)
+    if env.get("OMP_NUM_THREADS", "").isdigit():
+        allowed.append(int(env["OMP_NUM_THREADS"]))
+    return max(1, min(allowed))
+
+
+def machine_name(path: Path = _BOOT_ID) -> str:
+    """Return a name that processes of this machine share and others do not."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return socket.gethostname()
 
 
 def cpus_of(resources: Mapping[str, Any] | None) -> float | None:

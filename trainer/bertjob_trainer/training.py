@@ -34,7 +34,7 @@ from bertjob_trainer import (
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.checkpoint import Checkpoints
 from bertjob_trainer.evaluate import evaluate
-from bertjob_trainer.group import from_first
+from bertjob_trainer.group import PeerLostError, from_first
 from bertjob_trainer.inputs import Examples, Paths
 from bertjob_trainer.machine import Machine
 from bertjob_trainer.meter import Meter
@@ -82,23 +82,47 @@ def train_job(given: Settings, machine: Machine, stop: Stop) -> Result | None:
     model = build_model(job, paths, examples.labels, config=config)
     state = TrainState.start(model.to(machine.device), weight_decay=job.spec.training.weight_decay)
     keep = job.spec.training.checkpoint.keep
-    saves = Checkpoints(run.storage, run.uri, keep, given.attempt, run.id) if first else None
-    start = resume(state, saves, group=machine.group, device=machine.device) or 0
+    checkpoints = Checkpoints(run.storage, run.uri, keep, given.attempt, run.id)
+    start = resume(state, checkpoints if first else None, group=machine.group, device=machine.device) or 0
     _log.info("%s: %d processes, %s, from step %d", run.id, machine.group.world, machine.dtype, start)
 
     # Training.
-    if not _train(given, state, examples, machine, saves=saves, stop=stop):
-        if saves is not None:
-            saves.wait()
+    try:
+        finished = _train(given, state, examples, machine, checkpoints, stop)
+    except PeerLostError:
+        _await_rescue(checkpoints)
+        raise
+    if not finished:
+        checkpoints.wait()
         return None
 
     # Evaluation, publication, commit.
     scores = _scores(model, examples, machine)
     result = None
-    if saves is not None:
-        _settle(saves)
+    if first:
+        _settle(checkpoints)
         result = _publish(run, model, examples, paths, scores=scores, steps=(start, state.step))
     return _shared(result, machine)
+
+
+def is_rescuer(given: Settings) -> bool:
+    """
+    Return whether this process saves its state when another one is lost: the first of each of the first two pods does.
+
+    Every survivor has the whole state, so no step is lost with a worker or a pod. Two, because one may be the lost one, and no
+    more, because each sends the whole state.
+    """
+    return given.rank in (0, given.local_world)
+
+
+def _await_rescue(checkpoints: Checkpoints) -> None:
+    """Wait for what the loop saved when another process was lost; that loss stays what ends this one."""
+    try:
+        saved = checkpoints.wait()
+    except StorageError as error:
+        _log.warning("the newest step was not saved: %s", error)
+    else:
+        _log.info("another process is lost; %s", f"step {saved.step} is saved" if saved else "nothing was to be saved")
 
 
 def build_model(job: BertJob, paths: Paths, labels: tuple[str, ...], *, config: BertConfig) -> nn.Module:
@@ -120,11 +144,12 @@ def _run_of(job: BertJob, paths: Paths, machine: Machine) -> Run:
     return Run(job=job, id=name, uri=f"{layout.job_root(job)}/{name}", digests=digests, storage=storage)
 
 
-def _train(
-    given: Settings, state: TrainState, examples: Examples, machine: Machine, *, saves: Checkpoints | None, stop: Stop
+def _train(  # the stage where everything meets
+    given: Settings, state: TrainState, examples: Examples, machine: Machine, checkpoints: Checkpoints, stop: Stop
 ) -> bool:
     """Train to the end and return True, or until a process is asked to stop and return False."""
     spec, group = given.job.spec.training, machine.group
+    saves = checkpoints if group.rank == 0 else None
     plan = order.Order(
         seed=spec.seed,
         epochs=spec.epochs,
@@ -152,6 +177,7 @@ def _train(
                 device=machine.device,
                 cadence=cadence.parse(spec.checkpoint.every),
                 saves=saves,
+                rescues=checkpoints if is_rescuer(given) else None,
                 is_stopped=lambda: stop.asked,
                 report=report,
             ),

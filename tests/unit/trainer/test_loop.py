@@ -8,6 +8,7 @@ from support.learning import WORDS, Saved, a_dataset, a_state, an_order, io_of
 from bertjob_trainer import loop, optim
 from bertjob_trainer.cadence import parse
 from bertjob_trainer.data import Dataset
+from bertjob_trainer.group import PeerLostError
 from bertjob_trainer.loop import NonFiniteLossError, TrainConfig
 from bertjob_trainer.state import TrainState
 
@@ -126,3 +127,38 @@ def test_word_gradients_touch_only_words_of_the_data() -> None:
     after = state.model.bert.embeddings.word_embeddings.weight[unused]
     torch.testing.assert_close(after, before, rtol=1e-3, atol=0.0)
     assert state.optimizer.state[state.model.bert.embeddings.word_embeddings.weight]["exp_avg"][unused].eq(0).all()
+
+
+class Losing:
+    """A group whose other process is lost at the third step."""
+
+    rank, world = 1, 2
+
+    def __init__(self) -> None:
+        self._sums = 0
+
+    def sum(self, tensor: torch.Tensor) -> None:
+        """Fail in the fifth of two sums a step, as if the other process gave nothing until then."""
+        self._sums += 1
+        tensor.mul_(float("nan") if self._sums == 5 else 1.0)
+        if self._sums == 5:
+            raise PeerLostError("gone")
+
+    def broadcast(self, tensor: torch.Tensor) -> None:
+        """Leave the tensor."""
+
+    def barrier(self) -> None:
+        """Wait for nobody."""
+
+
+def test_state_is_rescued_when_another_process_is_lost() -> None:
+    """A survivor saves the last whole step, untouched by the sum that broke off, and the loss ends it."""
+    data, rescues = a_dataset(), Saved()
+    state = a_state(dropout=0.0)
+
+    with pytest.raises(PeerLostError):
+        loop.train(config_of(data), state, data, io_of(rescues=rescues, group=Losing()))
+
+    ((step, tensors, meta),) = rescues.states
+    assert (step, meta["step"]) == (2, 2)
+    assert all(tensor.isfinite().all() for tensor in tensors.values())

@@ -70,26 +70,33 @@ def test_missing_spec_file_is_named() -> None:
         settings.from_env({})
 
 
+CPUS = len(os.sched_getaffinity(0))
+
+
 @pytest.mark.parametrize(
-    ("resources", "local_world", "env", "expected"),
+    ("resources", "local_world", "neighbours", "env", "expected"),
     [
-        ({"limits": {"cpu": "1500m"}}, 1, {}, 1),
-        ({"requests": {"cpu": 1}}, 1, {}, 1),
-        ({"limits": {"cpu": "1"}, "requests": {"cpu": "64"}}, 1, {}, 1),
-        ({"limits": {"cpu": "500m"}}, 1, {}, 1),
-        ({"limits": {"cpu": "4k"}}, 1, {"OMP_NUM_THREADS": "3"}, 3),
-        ({"limits": {"nvidia.com/gpu": 1}}, 1, {}, len(os.sched_getaffinity(0))),
-        (None, 1, {}, len(os.sched_getaffinity(0))),
-        (None, 1000, {}, 1),
+        ({"limits": {"cpu": "1500m"}}, 1, 1, {}, 1),
+        ({"requests": {"cpu": 1}}, 1, 1, {}, 1),
+        ({"limits": {"cpu": "1"}, "requests": {"cpu": "64"}}, 1, 1, {}, 1),
+        ({"limits": {"cpu": "500m"}}, 1, 1, {}, 1),
+        ({"limits": {"cpu": CPUS}}, CPUS, 1, {}, 1),
+        ({"limits": {"cpu": "4k"}}, 1, 1, {}, CPUS),
+        ({"limits": {"nvidia.com/gpu": 1}}, 1, 1, {}, CPUS),
+        (None, 1, 1, {}, CPUS),
+        (None, 1, CPUS, {}, 1),
+        (None, 1, 1000, {}, 1),
+        (None, 1, 1, {"OMP_NUM_THREADS": "1"}, 1),
+        (None, 1, CPUS, {"OMP_NUM_THREADS": "64"}, 1),
     ],
 )
-def test_threads_are_the_workers_share_of_the_pod(
-    resources: dict[str, Any] | None, local_world: int, env: dict[str, str], expected: int
+def test_threads_fit_pod_machine_and_environment(
+    resources: dict[str, Any] | None, local_world: int, neighbours: int, env: dict[str, str], expected: int
 ) -> None:
-    """OMP_NUM_THREADS decides, else the pod's CPUs divided by its workers, and never none."""
+    """A worker gets its share of what the pod and the machine have, no more than it is told, and never none."""
     job = parse_job(a_job(training={"resources": resources}))
 
-    assert threads.wanted(job, local_world=local_world, env=env) == expected
+    assert threads.wanted(job, local_world=local_world, neighbours=neighbours, env=env) == expected
 
 
 def test_cadence_in_steps() -> None:
