@@ -25,11 +25,13 @@ class Reporter:
         self._written: Object | None = None
         self._idle = asyncio.Event()
         self._idle.set()
+        self._is_over = False
 
     def changed(self) -> None:
         """Tell that there may be something to write."""
-        self._wake.set()
-        self._idle.clear()
+        if not self._is_over:
+            self._wake.set()
+            self._idle.clear()
 
     async def flushed(self) -> None:
         """Return when everything is written, or the pod is gone."""
@@ -49,6 +51,7 @@ class Reporter:
         except ClusterError:
             _log.exception("%s: status refused", self._ref)
         finally:
+            self._is_over = True
             self._idle.set()
 
     async def _write(self) -> None:
