@@ -59,6 +59,8 @@ class FakeKubelet:
     """Bind pods to this node, for clusters without a scheduler."""
     failing_uris: set[str] = field(default_factory=set)
     """Models whose predictor pods crash again and again."""
+    stuck: bool = False
+    """Training pods do not come to run."""
     started: Counter[str] = field(default_factory=Counter)
     """Pods started, by component."""
     _ends: dict[str, End] = field(default_factory=dict)
@@ -93,7 +95,7 @@ class FakeKubelet:
     async def _start(self, pod: Object) -> None:
         component = pod["metadata"].get("labels", {}).get(names.COMPONENT_LABEL, "predictor")
         uid = pod["metadata"]["uid"]
-        if uid in self._ends:
+        if uid in self._ends or (self.stuck and component == names.TRAIN):
             return
         self.started[component] += 1
         planned = self.script.get(component)

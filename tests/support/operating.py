@@ -1,7 +1,7 @@
 """Running the operator against a cluster in a test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -60,3 +60,12 @@ async def gone(cluster: Cluster, kind: Kind, name: str, *, namespace: str | None
         seen = seen or (here and change.type == "Added")
         if (here and change.type == "Deleted") or (change.type == "Synced" and not seen):
             return
+
+
+async def found(cluster: Cluster, kind: Kind, holds: Callable[[Object], bool], *, seconds: float = 30) -> Object:
+    """Return the first object of *kind* for which *holds*, waiting for it."""
+    async with asyncio.timeout(seconds):
+        async for change in cluster.changes(kind):
+            if change.type in ("Added", "Modified") and holds(change.object):
+                return change.object
+    raise AssertionError("the watch ended")

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Final
 
 from bertjob_api.termination import EVICTED
-from bertjob_operator.plan import clock, results
+from bertjob_operator.plan import clock, nodes, results
 from bertjob_operator.plan.children import Job, Pod
 from bertjob_operator.plan.observed import Observed
+
+UID_LENGTH: Final = 8
+"""Characters of a uid that tell the pods of one Job apart."""
 
 
 def current(seen: Observed) -> int:
@@ -30,8 +34,24 @@ def is_missing(seen: Observed) -> bool:
 
 
 def is_disrupted(pod: Pod) -> bool:
-    """Tell whether the infrastructure ended *pod*, not its program."""
-    return pod.disrupted or (pod.ended is not None and pod.ended.exit_code == EVICTED)
+    """Tell whether something from outside ended *pod*, not its program."""
+    asked_to_end = pod.deletion is not None or (pod.ended is not None and pod.ended.exit_code == EVICTED)
+    return pod.disrupted or asked_to_end
+
+
+def is_paused(seen: Observed) -> bool:
+    """Tell whether nothing may run: suspended, or scaled to no nodes before the model is there."""
+    return seen.job.spec.suspend or (seen.job.spec.training.replicas == 0 and results.model(seen) is None)
+
+
+def disrupted(each: Job, seen: Observed) -> frozenset[str]:
+    """Return the shortened uids of the pods of *each* that were lost so far; what we ended ourselves is no loss."""
+    if each.suspended or is_paused(seen):
+        return each.disrupted
+    ended = [pod for pod in results.failed(each) if is_disrupted(pod)]
+    lost = [pod for pod in each.pods if nodes.is_lost(pod, seen)]
+    wanted = min(each.completions, seen.job.spec.training.replicas)
+    return each.disrupted | {pod.uid[:UID_LENGTH] for pod in (*ended, *lost) if (pod.index or 0) < wanted}
 
 
 def _failures(each: Job, seen: Observed) -> Iterator[datetime]:
@@ -57,6 +77,5 @@ def num_recent(seen: Observed) -> int:
 
 def num_disruptions(seen: Observed) -> int:
     """Return how often the infrastructure ended a pod or somebody deleted a Job."""
-    pods = [pod for each in seen.training.values() for pod in results.failed(each)]
     deleted = current(seen) + 1 - len(seen.training) if has_started(seen) else 0
-    return sum(is_disrupted(pod) for pod in pods) + deleted
+    return sum(len(disrupted(each, seen)) for each in seen.training.values()) + deleted

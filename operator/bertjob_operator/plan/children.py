@@ -79,6 +79,8 @@ class Job:
     """When it became complete or failed."""
     spec: Object
     """Its live spec: most of it is immutable, so an update sends the same."""
+    disrupted: frozenset[str] = frozenset()
+    """Uids, shortened, of pods that were seen to be ended by the infrastructure; the pods may be gone."""
     pods: tuple[Pod, ...] = ()
 
     @property

@@ -1,11 +1,13 @@
 """``plan``: from everything that was seen to everything that is to be done."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from bertjob_api.cluster import InvalidError, Ref
 from bertjob_api.conditions import ACCEPTED, FAILED, SUCCEEDED, SUSPENDED
+from bertjob_api.parse import parse
 from bertjob_api.status import JobStatus
 from bertjob_operator.plan import base, clock, condition_list, events, status, store, text
 from bertjob_operator.plan.effects import Decision, Fact, Plan
@@ -75,7 +77,7 @@ def _planned(seen: Observed, decision: Decision, new: JobStatus) -> Plan:
         apply=decision.apply,
         replace=decision.replace,
         delete=decision.delete,
-        status=status.patch(old, new),
+        status=status.patch(seen.stored, new),
         events=events.between(old, new),
         requeue_after=_soonest(seen, decision),
     )
@@ -89,23 +91,23 @@ def _soonest(seen: Observed, decision: Decision) -> timedelta | None:
     return max(min((wait for wait in waits if wait is not None), default=timedelta()), timedelta()) or None
 
 
-def refuse_spec(old: JobStatus, *, generation: int, now: datetime, errors: list[str]) -> Plan:
+def refuse_spec(stored: Mapping[str, Any], *, generation: int, now: datetime, errors: list[str]) -> Plan:
     """Return the plan for a spec that admission let through though it is invalid: nothing runs, the status says why."""
     message = text.sentence("; ".join(errors))
     fact = Fact(type=ACCEPTED, status=False, reason="InvalidSpec", message=message)
     verdict = failed("refuse_spec", reason="InvalidSpec", message=message, facts=(fact,))
-    return _verdict(old, verdict, generation=generation, now=now)
+    return _verdict(stored, verdict, generation=generation, now=now)
 
 
 def refuse_child(seen: Observed, *, ref: Ref, error: InvalidError) -> Plan:
     """Return the plan after the API server refused a child for good: trying again would give the same."""
     message = f"{ref} was refused: {error}"
     verdict = failed("refuse_child", reason="ChildRefused", message=message)
-    return _verdict(seen.job.status, verdict, generation=seen.job.generation, now=seen.now)
+    return _verdict(seen.stored, verdict, generation=seen.job.generation, now=seen.now)
 
 
-def _verdict(old: JobStatus, verdict: Decision, *, generation: int, now: datetime) -> Plan:
-    at = clock.stamp(now)
+def _verdict(stored: Mapping[str, Any], verdict: Decision, *, generation: int, now: datetime) -> Plan:
+    at, old = clock.stamp(now), parse(JobStatus, stored, path="status")
     new = replace(
         old,
         observed_generation=generation,
@@ -114,4 +116,4 @@ def _verdict(old: JobStatus, verdict: Decision, *, generation: int, now: datetim
         start_time=old.start_time or at,
         completion_time=old.completion_time or at,
     )
-    return Plan(rule=verdict.name, status=status.patch(old, new), events=events.between(old, new))
+    return Plan(rule=verdict.name, status=status.patch(stored, new), events=events.between(old, new))

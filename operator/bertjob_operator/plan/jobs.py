@@ -6,7 +6,7 @@ from bertjob_api import commands, names
 from bertjob_api.cluster import JOB, Object
 from bertjob_api.job import BertJob
 from bertjob_api.termination import EVICTED, USER_ERROR
-from bertjob_operator.plan import children, metadata, overlay, pods
+from bertjob_operator.plan import attempts, children, metadata, overlay, pods
 from bertjob_operator.plan.observed import Observed
 
 RETRIES: Final = 3
@@ -65,7 +65,8 @@ def train(seen: Observed, *, attempt: int, store_host: str) -> Object:
     nodes = job.spec.training.replicas
     name = names.train_name(job.name, attempt)
     if existing is not None:
-        return _updated(job, existing, component=names.TRAIN, attempt=attempt, nodes=nodes)
+        manifest = _updated(job, existing, component=names.TRAIN, attempt=attempt, nodes=nodes)
+        return _annotated(manifest, attempts.disrupted(existing, seen))
     template = overlay.merged(
         train_template(seen, attempt=attempt, store_host=store_host), job.spec.training.pod_template
     )
@@ -123,7 +124,15 @@ def _updated(job: BertJob, existing: children.Job, *, component: str, attempt: i
         spec |= {"completions": nodes, "parallelism": nodes}
     manifest = metadata.child(job, JOB, existing.name, component=component, spec=_with_suspend(job, spec))
     manifest["metadata"]["uid"] = existing.uid
-    return _labelled(manifest, job, attempt)
+    return _annotated(_labelled(manifest, job, attempt), existing.disrupted)
+
+
+def _annotated(manifest: Object, disrupted: frozenset[str]) -> Object:
+    """Return *manifest* with the pods that were lost so far on it."""
+    if not disrupted:
+        return manifest
+    annotations = {metadata.DISRUPTED_ANNOTATION: " ".join(sorted(disrupted))}
+    return {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
 
 
 def _with_suspend(job: BertJob, spec: Object) -> Object:

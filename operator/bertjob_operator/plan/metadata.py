@@ -8,6 +8,8 @@ from bertjob_api.job import BertJob
 
 PART_OF: Final = "bertjob"
 """Value of PART_OF_LABEL on everything we make; the operator's watches select by it."""
+DISRUPTED_ANNOTATION: Final = f"{names.GROUP}/disrupted"
+"""On the training Job: first characters of the uids of its pods that the infrastructure ended; such pods soon vanish."""
 
 
 def labels(job: BertJob, *, component: str | None = None) -> dict[str, str]:

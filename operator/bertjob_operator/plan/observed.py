@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from bertjob_api.job import BertJob
 from bertjob_api.progress import Progress
@@ -16,6 +17,8 @@ class Observed:
 
     job: BertJob
     now: datetime
+    stored: Mapping[str, Any] = field(default_factory=dict)
+    """The status as it is stored: defaults that stand in ``job.status`` may be missing there."""
     platform: Platform = field(default_factory=Platform)
     strangers: tuple[str, ...] = ()
     """Children's names that are taken by objects which are not this job's: left over from an earlier job of its name."""

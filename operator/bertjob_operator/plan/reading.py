@@ -24,6 +24,7 @@ from bertjob_operator.plan.children import (
     Service,
 )
 from bertjob_operator.plan.clock import instant
+from bertjob_operator.plan.metadata import DISRUPTED_ANNOTATION
 
 INDEX_ANNOTATION: Final = "batch.kubernetes.io/job-completion-index"
 HISTORY_KEY: Final = "history.json"
@@ -116,6 +117,7 @@ def job(value: Object, pods: Iterable[Pod]) -> Job:
         failed_message=failed.get("message") if failed else None,
         finished=instant(last.get("lastTransitionTime")),
         spec=spec,
+        disrupted=frozenset((metadata.get("annotations") or {}).get(DISRUPTED_ANNOTATION, "").split()),
         pods=tuple(sorted(pods, key=lambda item: (item.index is None, item.index or 0, item.name, item.uid))),
     )
 

@@ -51,9 +51,9 @@ def after_end(seen: Observed) -> JobStatus:
     return replace(seen.job.status, observed_generation=seen.job.generation)
 
 
-def patch(old: JobStatus, new: JobStatus) -> dict[str, Any]:
-    """Return the merge patch from *old* to *new*: null removes, lists are replaced; {} when they are equal."""
-    return _difference(dump(old), dump(new))
+def patch(stored: Mapping[str, Any], new: JobStatus) -> dict[str, Any]:
+    """Return the merge patch from *stored* to *new*: null removes, lists are replaced; {} when they are equal."""
+    return _difference(stored, dump(new))
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

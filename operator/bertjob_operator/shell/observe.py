@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from bertjob_api import names
 from bertjob_api.cluster import (
@@ -22,9 +23,8 @@ from bertjob_api.cluster import (
     ref_of,
 )
 from bertjob_api.job import BertJob, parse_job
-from bertjob_api.parse import InvalidSpecError, parse
+from bertjob_api.parse import InvalidSpecError
 from bertjob_api.progress import Progress
-from bertjob_api.status import JobStatus
 from bertjob_operator.plan import Observed, children, reading, results, serving
 from bertjob_operator.plan.clock import instant
 from bertjob_operator.plan.rules.lifecycle import is_finished
@@ -50,7 +50,8 @@ class Refused:
 
     uid: str
     generation: int
-    status: JobStatus
+    stored: Mapping[str, Any]
+    """Its status."""
     errors: list[str]
 
 
@@ -82,7 +83,8 @@ async def observe(key: Key, sources: Sources, *, now: datetime) -> Seen | Refuse
     except InvalidSpecError as error:
         return _refused(raw, error)
     found = dict(_children(job, sources))
-    seen = Observed(job=job, now=now, platform=sources.settings.platform)
+    stored = raw.get("status") or {}
+    seen = Observed(job=job, now=now, stored=stored, platform=sources.settings.platform)
     seen = await _with_training(_from_caches(seen, found, sources), found, sources)
     if job.spec.serving is not None and results.model(seen) is not None and not is_finished(seen):
         seen = await _with_serving(seen, found, sources.cluster)
@@ -96,7 +98,7 @@ def _refused(raw: Object, error: InvalidSpecError) -> Refused:
     return Refused(
         uid=metadata["uid"],
         generation=metadata.get("generation", 0),
-        status=parse(JobStatus, raw.get("status") or {}, path="status"),
+        stored=raw.get("status") or {},
         errors=error.errors,
     )
 

@@ -111,7 +111,7 @@ class Operator:
         return wanted.requeue_after
 
     async def _refuse(self, key: Key, seen: Refused, now: datetime) -> None:
-        wanted = refuse_spec(seen.status, generation=seen.generation, now=now, errors=seen.errors)
+        wanted = refuse_spec(seen.stored, generation=seen.generation, now=now, errors=seen.errors)
         if wanted.status:
             ref = Ref(BERT_JOB, *key)
             self._fresh.wrote(key, await self._cluster.patch_status(ref, wanted.status, uid=seen.uid))

@@ -7,7 +7,7 @@ from typing import Final
 from bertjob_api import names
 from bertjob_api.cluster import BERT_JOB, JOB, Object
 from bertjob_api.conditions import ACCEPTED, FAILED, SCHEDULED, STALLED, SUCCEEDED, SUSPENDED, TRAINING
-from bertjob_operator.plan import clock, condition_list, jobs, metadata, results, store
+from bertjob_operator.plan import attempts, clock, condition_list, jobs, metadata, results, store
 from bertjob_operator.plan.children import Job
 from bertjob_operator.plan.effects import Decision, Delete, Fact
 from bertjob_operator.plan.observed import Observed
@@ -81,20 +81,15 @@ def deadline_exceeded(seen: Observed) -> Decision | None:
 def active_left(seen: Observed) -> timedelta | None:
     """Return the active time that is left, counted anew after each suspension as in batch/v1; None: no limit."""
     limit, began = seen.job.spec.active_deadline_seconds, clock.instant(seen.job.status.start_time)
-    if limit is None or began is None or is_paused(seen):
+    if limit is None or began is None or attempts.is_paused(seen):
         return None
     resumed = condition_list.resumed(seen.job.status)
     return max(began, resumed or began) + timedelta(seconds=limit) - seen.now
 
 
-def is_paused(seen: Observed) -> bool:
-    """Tell whether nothing may run: suspended, or scaled to no nodes before the model is there."""
-    return seen.job.spec.suspend or (seen.job.spec.training.replicas == 0 and results.model(seen) is None)
-
-
 def suspended(seen: Observed) -> Decision | None:
     """Give the nodes back; Jobs stay, so that resuming goes on with the same attempt."""
-    if not is_paused(seen):
+    if not attempts.is_paused(seen):
         return None
     reason = "SuspendRequested" if seen.job.spec.suspend else "ScaledToZero"
     message = "spec.suspend is set" if seen.job.spec.suspend else "spec.training.replicas is 0"
