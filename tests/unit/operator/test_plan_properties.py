@@ -85,6 +85,12 @@ jobs = st.builds(
     disrupted=st.sampled_from([frozenset(), frozenset({"uid-1"})]),
     pods=st.lists(_pods(), max_size=3).map(tuple),
 )
+
+
+def _named(name: str) -> st.SearchStrategy[Job]:
+    return jobs.map(lambda job: replace(job, name=name))
+
+
 records = st.builds(
     RolloutRecord,
     job=names,
@@ -161,9 +167,9 @@ def observations(draw: st.DrawFn) -> Observed:
         now=NOW,
         stored=status,
         strangers=draw(st.sampled_from([(), (), (), ("Pod default/x",)])),
-        preflight=draw(st.none() | jobs),
-        training=draw(st.dictionaries(st.integers(0, 2), jobs, max_size=3)),
-        optimize=draw(st.none() | jobs),
+        preflight=draw(st.none() | _named("sentiment-preflight")),
+        training={attempt: draw(_named(f"sentiment-train-{attempt}")) for attempt in draw(st.sets(st.integers(0, 2)))},
+        optimize=draw(st.none() | _named("sentiment-optimize")),
         store=draw(st.none() | _pods(name=st.just("sentiment-store"))),
         store_service=draw(
             st.none() | st.builds(Service, name=names, uid=names, cluster_ip=st.sampled_from([None, "10.0.0.7"]))
