@@ -1,5 +1,6 @@
 """Sends calls to one API server and reads the answers; every failure is a ClusterError."""
 
+import logging
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -15,6 +16,8 @@ from bertjob_operator.runtime.auth import Credentials
 from bertjob_operator.runtime.calls import Call, Selection
 from bertjob_operator.runtime.delays import Timings
 from bertjob_operator.runtime.errors import ExpiredError, error_of
+
+logger = logging.getLogger(__name__)
 
 READ_BUFFER: Final = 2**21
 LINE_MAX: Final = 2**24
@@ -77,6 +80,7 @@ class Connection:
             if response.status == 401:  # refused before anything was done, so that even a write may be repeated
                 response.release()
                 response = await self._open(call, limits, await self._credentials.headers(renew=True))
+            logger.debug("%s %s answered %d: %s", call.method, call.path, response.status, call.what)
             async with response:
                 if response.status >= 300:
                     raise await _refused(call.what, response)
