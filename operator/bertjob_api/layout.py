@@ -4,7 +4,7 @@ Where everything lies in object storage.
 ::
 
     PREFIX/jobs/NAMESPACE/NAME/RUN/checkpoints/step-00000500/{shards}, manifest.json   written in that order
-                                  /checkpoints/LATEST                                  step number, conditional put
+                                  /checkpoints/LATEST                                  attempt and step, conditional put
                                   /model.json                                          result of training: the commit
     PREFIX/jobs/NAMESPACE/NAME/OPT/result.json                                         result of optimizing: the commit
                                   /evaluation.json, candidates/METHOD.json

@@ -17,7 +17,7 @@ from typing import Any
 from bertjob_api import names
 
 ROOT = Path(__file__).parents[2]
-_AWAIT_S = 90
+_AWAIT_S = 150
 
 
 def job(command: tuple[str, ...], **training: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -24,12 +25,13 @@ from torch.distributed.elastic.rendezvous import RendezvousClosedError, Rendezvo
 
 from bertjob_api import names, termination
 from bertjob_trainer.elastic import bound, machine, outcome, settings
-from bertjob_trainer.elastic.agent import Agent
+from bertjob_trainer.elastic.agent import Agent, Outside
 from bertjob_trainer.elastic.budget import Budget
 from bertjob_trainer.elastic.outcome import FinishedError, Outcome
 from bertjob_trainer.elastic.rendezvous import JOIN_S, Rendezvous, StoreBackend
 from bertjob_trainer.elastic.settings import Settings
 from bertjob_trainer.elastic.streams import PipedLogs
+from bertjob_trainer.supervisor_http import FAILURES
 
 _log = logging.getLogger(__name__)
 
@@ -82,8 +84,11 @@ def _run(config: Settings, handler: Rendezvous, logs: PipedLogs) -> Outcome:
         logs,
         budget=Budget(limit=config.failure_limit),
         result_file=config.result_file,
-        step=lambda: reported_step(config.progress_url),
-        on_signal=_raise_once,
+        outside=Outside(
+            step=lambda: reported_step(config.progress_url),
+            on_failure=lambda: report_failure(config.progress_url),
+            on_signal=_raise_once,
+        ),
     )
     agent.run()
     assert agent.outcome is not None, "the agent ended without an outcome; this is a bug"
@@ -110,18 +115,27 @@ def _evicted(result_file: Path, number: signal.Signals) -> Outcome:
     )
 
 
-def reported_step(progress_url: str | None) -> int | None:
-    """Return the highest step that workers told the supervisor, or None when none is known."""
-    if progress_url is None:
-        return None
+def _ask(url: str, *, data: bytes | None = None) -> Any:
+    """Return the supervisor's answer, or None when it gives none: training must not depend on it."""
+    # No proxy from the environment: the supervisor is on loopback.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        # No proxy from the environment: the supervisor is on loopback.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(progress_url, timeout=2) as answer:
-            step = json.load(answer).get("step")
+        with opener.open(url, data, timeout=2) as answer:
+            return json.load(answer)
     except (urllib.error.URLError, ValueError, OSError):
         return None
+
+
+def reported_step(progress_url: str | None) -> int | None:
+    """Return the highest step that workers told the supervisor, or None when none is known."""
+    step = (_ask(progress_url) or {}).get("step") if progress_url is not None else None
     return step if isinstance(step, int) else None
+
+
+def report_failure(progress_url: str | None) -> None:
+    """Tell the supervisor that workers are started again."""
+    if progress_url is not None:
+        _ask(urllib.parse.urljoin(progress_url, FAILURES), data=b"")
 
 
 def _too_few(config: Settings) -> str:

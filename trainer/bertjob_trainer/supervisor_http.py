@@ -19,6 +19,8 @@ _IDLE_S: Final = 10
 
 PROGRESS: Final = "/progress"
 KUBEFLOW: Final = "/kubeflow/status"
+FAILURES: Final = "/failures"
+"""Where the launcher says, with an empty body, that it starts the workers again."""
 
 
 def serve(board: Board, *, address: str, port: int, writable: bool) -> ThreadingHTTPServer:
@@ -63,8 +65,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.NOT_FOUND, "text/plain", "there are /healthz, /progress and /metrics\n")
 
     def do_POST(self) -> None:
-        """Take a report of a worker, in our spelling or in that of Kubeflow Trainer."""
-        read = {PROGRESS: _progress, KUBEFLOW: from_kubeflow}.get(self.path.partition("?")[0])
+        """Take a report of a worker, in our spelling or in that of Kubeflow Trainer, or of the launcher."""
+        path = self.path.partition("?")[0]
+        if path == FAILURES and self.writable:
+            self.board.worker_failures += 1
+            self._answer(HTTPStatus.OK, "application/json", "{}")
+            return
+        read = {PROGRESS: _progress, KUBEFLOW: from_kubeflow}.get(path)
         if read is None or not self.writable:
             self._answer(HTTPStatus.NOT_FOUND, "text/plain", "reports are taken on the URL in BERTJOB_PROGRESS_URL\n")
             return

@@ -32,14 +32,14 @@ def merge(reports: Iterable[Progress], *, alive: Callable[[int], bool], restarts
     Args:
         reports: the newest of each worker.
         alive: tells whether a process id is a running worker.
-        restarts: starts of the launcher itself after it died.
+        restarts: starts after failures, of the workers or of the launcher itself.
 
     """
     every = sorted(reports, key=lambda report: report.updated or 0.0)
     if not every:
         return Progress(restarts=restarts)
     living = [report for report in every if any(alive(worker.pid) for worker in report.workers) or not report.workers]
-    counted = restarts + max(report.restarts for report in every)
+    counted = max(restarts, *(report.restarts for report in every))
     updated = every[-1].updated
     if not living:
         newest = max(every, key=lambda report: report.step or 0)
@@ -110,6 +110,8 @@ class Board:
     def __init__(self, alive: Callable[[int], bool]) -> None:
         self.launches = 0
         """Times the launcher was started."""
+        self.worker_failures = 0
+        """Times the launcher started workers again after a failure of their own."""
         self._alive = alive
         self._lock = threading.Lock()
         self._reports: dict[tuple[int, ...], Progress] = {}
@@ -131,4 +133,4 @@ class Board:
         """Return the pod's progress."""
         with self._lock:
             reports = tuple(self._reports.values())
-        return merge(reports, alive=self._alive, restarts=max(0, self.launches - 1))
+        return merge(reports, alive=self._alive, restarts=max(0, self.launches - 1) + self.worker_failures)

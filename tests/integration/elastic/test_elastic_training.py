@@ -39,6 +39,11 @@ def tell(pods: Pods, name: str) -> None:
     (pods.folder / name).touch()
 
 
+def parent_of(pid: int) -> int:
+    """Return the process id of a process's parent."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def stepping(world: int, *, restarts: int = 0) -> Callable[[dict[str, Any]], bool]:
     """Return a condition: a world of this size is counting."""
     return lambda seen: seen.get("worldSize") == world and seen["step"] >= 3 and seen["restarts"] >= restarts
@@ -78,6 +83,19 @@ def test_lost_node_is_done_without(start: Start) -> None:
     pods.signal(3, signal.SIGKILL)
     pods.until(2, stepping(1))
     assert not Path(f"/proc/{worker}").exists()
+    tell(pods, "finish")
+    assert pods.wait(2) == 0, pods.logs()
+
+
+def test_hung_node_is_done_without(start: Start) -> None:
+    """A node that neither answers nor resets its connections is left behind, and costs no restart of the survivor."""
+    pods = start(replicas=2, elastic={"min": 1, "max": 2})
+    pods.until(2, stepping(2))
+    worker = pods.until(3, stepping(2))["workers"][0]["pid"]
+    launcher = parent_of(worker)
+    for pid in (launcher, worker):
+        os.kill(pid, signal.SIGSTOP)
+    assert pods.until(2, stepping(1))["restarts"] == 0
     tell(pods, "finish")
     assert pods.wait(2) == 0, pods.logs()
 
@@ -170,8 +188,7 @@ def test_killed_launcher_is_started_again(start: Start) -> None:
     """After kill -9 of the launcher its workers are gone too, and the supervisor starts both anew."""
     pods = start((2,), replicas=1)
     before = pods.until(2, stepping(1))["workers"][0]["pid"]
-    launcher = int(Path(f"/proc/{before}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(launcher, signal.SIGKILL)
+    os.kill(parent_of(before), signal.SIGKILL)
     new = lambda seen: stepping(1)(seen) and seen["workers"][0]["pid"] != before  # noqa: E731
     assert pods.until(2, new)["restarts"] == 1
     assert not Path(f"/proc/{before}").exists()

@@ -75,6 +75,14 @@ def test_bad_reports_are_refused(servers: Servers, body: bytes) -> None:
     assert "step" not in json.loads(ask(inside, "GET", "/progress")[1])
 
 
+def test_launcher_counts_failures(servers: Servers) -> None:
+    """A failure that the launcher tells on loopback is a restart of this pod; from outside it is not taken."""
+    outside, inside = servers
+    assert ask(inside, "POST", "/failures", b"")[0] == 200
+    assert ask(outside, "POST", "/failures", b"")[0] == 404
+    assert json.loads(ask(outside, "GET", "/progress")[1])["restarts"] == 1
+
+
 def test_health_and_unknown_paths(servers: Servers) -> None:
     """/healthz answers ok; other paths say what there is."""
     outside, _ = servers

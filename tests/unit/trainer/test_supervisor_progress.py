@@ -51,8 +51,11 @@ def test_without_workers_figures_stay() -> None:
 
 
 def test_restarts_of_launcher_and_workers_add_up() -> None:
-    """Both kinds of restarts are failures of the pod's own."""
-    assert merge([report(0, pid=10, restarts=3)], alive=all_alive, restarts=2).restarts == 5
+    """Both kinds of restarts are failures of the pod's own; what workers say themselves is not added again."""
+    board = Board(alive=all_alive)
+    board.launches, board.worker_failures = 3, 4
+    board.post(report(0, pid=10, restarts=2), now=1.0)
+    assert board.read().restarts == 6
 
 
 def test_board_forgets_the_dead() -> None:

@@ -29,9 +29,9 @@ from bertjob_trainer.elastic.streams import PipedLogs
 _log = logging.getLogger(__name__)
 
 _QUICK_STOP_S: Final = 5
-"""After a failure: the others wait for a dead neighbour and cannot save, so more patience gains nothing."""
+"""After a failure or a loss: the others wait for a dead neighbour and cannot save, so more patience gains nothing."""
 _GRACEFUL_STOP_S: Final = 60
-"""When nodes come or go: time to save at the next step boundary."""
+"""When nodes come: time to save at the next step boundary."""
 _EVICTION_S: Final = 600
 """After SIGTERM: as long as it takes; the kubelet's grace period ends it."""
 _EXIT_BARRIER_S: Final = 300
@@ -49,6 +49,18 @@ class Death:
     """As ``subprocess`` gives it: negative for a signal."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What the agent asks and tells the process around it."""
+
+    step: Callable[[], int | None]
+    """Gives the highest step reported so far; None: none was."""
+    on_failure: Callable[[], None]
+    """Called before workers are started again after a failure of their own."""
+    on_signal: Callable[[int, Any], None]
+    """Handler of SIGTERM and SIGINT; torch replaces it at each start of the workers, so it is set again after."""
+
+
 class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not typed for us
     """Starts, watches and restarts this node's workers until they succeed or the failure budget is used up."""
 
@@ -59,8 +71,7 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not typed for 
         *,
         budget: Budget,
         result_file: Path,
-        step: Callable[[], int | None],
-        on_signal: Callable[[int, Any], None],
+        outside: Outside,
     ) -> None:
         """
         Prepare.
@@ -70,8 +81,7 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not typed for 
             logs: their output.
             budget: failures that are tolerated.
             result_file: where workers write their termination message.
-            step: gives the highest step reported so far.
-            on_signal: handler of SIGTERM and SIGINT; torch replaces it at each start, so it is set again after.
+            outside: the process around it.
 
         """
         super().__init__(spec, logs, exit_barrier_timeout=_EXIT_BARRIER_S, shutdown_timeout=_EVICTION_S)
@@ -80,8 +90,7 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not typed for 
         self._logs = logs
         self._budget = budget
         self._result_file = result_file
-        self._step = step
-        self._on_signal = on_signal
+        self._outside = outside
         self._death: Death | None = None
         self._started = 0.0
 
@@ -98,14 +107,14 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not typed for 
         pids: dict[int, Any] = super()._start_workers(worker_group)
         self._logs.started()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+            signal.signal(number, self._outside.on_signal)
         ranks = ", ".join(f"{worker.global_rank} (pid {pids[worker.local_rank]})" for worker in worker_group.workers)
         _log.info("launcher: world of %d, rank %s", worker_group.workers[0].world_size, ranks)
         return pids
 
     def _stop_workers(self, worker_group: WorkerGroup) -> None:
-        healthy = worker_group.state == WorkerState.HEALTHY
-        self._shutdown(timeout=_GRACEFUL_STOP_S if healthy else _QUICK_STOP_S)
+        can_save = worker_group.state == WorkerState.HEALTHY and not self._rendezvous_handler.lost
+        self._shutdown(timeout=_GRACEFUL_STOP_S if can_save else _QUICK_STOP_S)
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         dead = self._first_death(worker_group)
@@ -136,12 +145,15 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not typed for 
             self.outcome = self._rendezvous_handler.publish(self._failure(death, code=termination.USER_ERROR))
             return
         ran_s = time.monotonic() - self._started
-        self._budget, again = after_failure(self._budget, step=self._step(), ran_s=ran_s, killed=death.exit_code < 0)
+        self._budget, again = after_failure(
+            self._budget, step=self._outside.step(), ran_s=ran_s, killed=death.exit_code < 0
+        )
         if not again:
             self._remaining_restarts = 0
             self.outcome = self._failure(death, code=termination.RETRY)
             return
         self._remaining_restarts = max(self._remaining_restarts, 1)
+        self._outside.on_failure()
         how = outcome.how_it_ended(death.exit_code)
         delay = self._budget.delay_s
         _log.warning("launcher: rank %d (pid %d) %s; workers start again in %g s", death.rank, death.pid, how, delay)
@@ -160,7 +172,7 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not typed for 
             reason="WorkerKilled" if death.exit_code < 0 else "WorkerFailed",
             message=f"worker of rank {death.rank} {outcome.how_it_ended(death.exit_code)}{often}; it said last: {said}",
             rank=death.rank,
-            step=self._step(),
+            step=self._outside.step(),
         )
 
     def _exit_barrier(self) -> None:

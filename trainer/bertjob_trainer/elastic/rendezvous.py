@@ -103,6 +103,8 @@ class Rendezvous(DynamicRendezvousHandler):  # type: ignore[misc]
     """Newest state that has this node among its participants."""
     _world: int = 0
     _away: bool = False
+    lost: bool = False
+    """A node of this round has gone: its neighbours wait for it in vain and cannot save."""
 
     @classmethod
     def join(cls, backend: StoreBackend, *, run_id: str, nodes: tuple[int, int], address: str) -> "Rendezvous":
@@ -144,7 +146,7 @@ class Rendezvous(DynamicRendezvousHandler):  # type: ignore[misc]
                 self._note_away()
                 time.sleep(_RECONNECT_S)
                 continue
-            self._world = found.world_size
+            self._world, self.lost = found.world_size, False
             self._agreed = self._state_holder.state
             return found
 
@@ -163,6 +165,7 @@ class Rendezvous(DynamicRendezvousHandler):  # type: ignore[misc]
             if self._this_node in state.participants:
                 self._agreed = state
             left = max(0, self._world - len(state.participants))
+            self.lost = left > 0
             changes = len(state.wait_list) + left + (self._this_node not in state.participants)
             if changes or state.closed:
                 changes = self._needed(changes)
