@@ -1,5 +1,6 @@
 """Reading a BertJob from a file: every mistake names the file and, where YAML knows it, the line."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,15 @@ import yaml
 
 from bertjob_api.job import BertJob, Object, parse_job
 from bertjob_api.parse import InvalidSpecError
+
+
+class Loader(yaml.SafeLoader):
+    """PyYAML with the floats of YAML 1.2, as kubectl reads them: 2e-5 is a number."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
+)
 
 
 class JobFileError(ValueError):
@@ -30,7 +40,7 @@ def read(path: Path) -> Object:
     except (OSError, UnicodeDecodeError) as error:
         raise JobFileError(str(path), [f"cannot be read ({error}); name a YAML file with a BertJob"]) from error
     try:
-        documents = [value for value in yaml.safe_load_all(text) if value is not None]
+        documents = [value for value in yaml.load_all(text, Loader) if value is not None]
     except yaml.YAMLError as error:
         raise JobFileError(_place(path, error), [f"is not YAML ({_problem(error)}); correct that line"]) from error
     if len(documents) != 1 or not isinstance(documents[0], dict):

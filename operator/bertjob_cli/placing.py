@@ -1,11 +1,10 @@
 """Fitting a BertJob that was written for a cluster to this machine. Pure."""
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 
 from bertjob_api.job import BertJob, Object
-from bertjob_api.names import SECRET_KEYS
+from bertjob_cli import credentials
 
 _S3_ONLY = ("secretRef", "serviceAccountName", "endpoint", "region")
 
@@ -44,11 +43,9 @@ def storage_problem(job: BertJob, env: Mapping[str, str]) -> str | None:
 def storage_secret(job: BertJob, env: Mapping[str, str]) -> Object | None:
     """Return the Secret that the job names, filled from this shell's variables, or None when it names none."""
     reference = job.spec.storage.secret_ref
-    if reference is None:
+    if reference is None or job.spec.storage.prefix.startswith("file:"):
         return None
-    data = {key: base64.b64encode(env[key].encode()).decode() for key in SECRET_KEYS if env.get(key)}
-    metadata = {"name": reference.name, "namespace": job.namespace}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+    return credentials.secret(reference.name, job.namespace, env=env)
 
 
 def num_nodes(job: BertJob) -> int:

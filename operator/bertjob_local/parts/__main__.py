@@ -74,6 +74,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bertjob_local.parts", description=__doc__)
+    add_arguments(parser)
+    return parser
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the state folder and the four verbs; the parsed options then hold what to call as ``act``."""
     parser.add_argument("--state", type=Path, default=default_root(), metavar="DIR", help="default: %(default)s")
     verbs = parser.add_subparsers(required=True)
     for act in (up, down, status, env):
@@ -85,7 +91,6 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("--without", nargs="*", default=[], choices=ALL_PARTS, metavar="PART")
         if act is down:
             verb.add_argument("--delete", action="store_true", help="also remove the state folder and its S3 data")
-    return parser
 
 
 if __name__ == "__main__":

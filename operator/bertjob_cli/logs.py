@@ -1,0 +1,43 @@
+"""``bertjob logs``: what the pods of a BertJob on a cluster said."""
+
+import argparse
+import shutil
+import subprocess
+from pathlib import Path
+
+from bertjob_api import names
+from bertjob_local import binaries
+
+COMPONENTS = (names.PREFLIGHT, names.STORE, names.TRAIN, names.OPTIMIZE)
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "logs", help="logs of a BertJob's pods on a cluster", description="Show the logs of a BertJob's pods."
+    )
+    parser.add_argument("name")
+    parser.add_argument("-n", "--namespace", default="default", help="default: %(default)s")
+    parser.add_argument("-c", "--component", choices=COMPONENTS, help="only these pods")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as they say more")
+    parser.set_defaults(main=main)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Return kubectl's exit code."""
+    found = shutil.which("kubectl") or binaries.locate("kubectl")
+    if found is None:
+        raise ValueError("kubectl: is not in PATH; install it, or build it with `python -m bertjob_local.binaries`")
+    done = subprocess.run(argv(Path(found), options), check=False)
+    return done.returncode
+
+
+def argv(kubectl: Path, options: argparse.Namespace) -> list[str]:
+    """Return the kubectl command that *options* ask for."""
+    labels = {names.JOB_LABEL: options.name}
+    if options.component is not None:
+        labels[names.COMPONENT_LABEL] = options.component
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    words = [str(kubectl), "logs", "--namespace", options.namespace, "--selector", selector]
+    words += ["--prefix", "--tail=-1", "--max-log-requests=64"]
+    return [*words, "--follow"] if options.follow else words
