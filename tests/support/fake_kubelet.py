@@ -59,6 +59,10 @@ class FakeKubelet:
     """Bind pods to this node, for clusters without a scheduler."""
     failing_uris: set[str] = field(default_factory=set)
     """Models whose predictor pods crash again and again."""
+    crashes: int = 5
+    """Restarts of such a pod so far."""
+    ip: str | None = None
+    """Address of every pod; None: each has its own."""
     stuck: bool = False
     """Training pods do not come to run."""
     started: Counter[str] = field(default_factory=Counter)
@@ -100,12 +104,12 @@ class FakeKubelet:
         self.started[component] += 1
         planned = self.script.get(component)
         self._ends[uid] = planned.pop(0) if planned else GOOD.get(component, End(holds=True))
-        ip = f"127.1.{len(self._ends) // 250}.{len(self._ends) % 250 + 1}"
+        ip = self.ip or f"127.1.{len(self._ends) // 250}.{len(self._ends) % 250 + 1}"
         state: Object = {"running": {"startedAt": _now()}}
         restarts = 0
         if pod["metadata"].get("annotations", {}).get(names.KSERVE_SOURCE_ANNOTATION) in self.failing_uris:
-            state, restarts = {"waiting": {"reason": "CrashLoopBackOff"}}, 5
-        ready = "True" if restarts == 0 else "False"
+            state, restarts = {"waiting": {"reason": "CrashLoopBackOff"}}, self.crashes
+        ready = "True" if "running" in state else "False"
         status = {
             "phase": "Running",
             "podIP": ip,

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from bertjob_api.cluster import BERT_JOB, Cluster, Kind, Object
+from bertjob_api.cluster import BERT_JOB, Change, Cluster, Kind, Object
 from bertjob_operator.plan import Platform
 from bertjob_operator.shell.settings import Settings
 
@@ -30,6 +30,16 @@ async def together(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+@asynccontextmanager
+async def watching(cluster: Cluster, kind: Kind, **selection: Any) -> AsyncIterator[AsyncIterator[Change]]:
+    """Give the changes of *kind*, and end the watch with the block."""
+    changes = cluster.changes(kind, **selection)
+    try:
+        yield changes
+    finally:
+        await changes.aclose()  # type: ignore[attr-defined]  # both implementations are generators
+
+
 def condition(job: Object, kind: str) -> dict[str, Any]:
     """Return one condition of a BertJob, or {}."""
     found = [item for item in job.get("status", {}).get("conditions", ()) if item["type"] == kind]
@@ -41,8 +51,8 @@ async def until(cluster: Cluster, job: Object, *kinds: str, seconds: float = 60)
     namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
     newest: Object = {}
     try:
-        async with asyncio.timeout(seconds):
-            async for change in cluster.changes(BERT_JOB, namespace=namespace):
+        async with asyncio.timeout(seconds), watching(cluster, BERT_JOB, namespace=namespace) as changes:
+            async for change in changes:
                 if change.type in ("Added", "Modified") and change.object["metadata"]["name"] == name:
                     newest = change.object
                     if any(condition(newest, kind).get("status") == "True" for kind in kinds):
@@ -55,17 +65,18 @@ async def until(cluster: Cluster, job: Object, *kinds: str, seconds: float = 60)
 async def gone(cluster: Cluster, kind: Kind, name: str, *, namespace: str | None = None) -> None:
     """Wait until an object is no longer there."""
     seen = False
-    async for change in cluster.changes(kind, namespace=namespace):
-        here = change.object.get("metadata", {}).get("name") == name
-        seen = seen or (here and change.type == "Added")
-        if (here and change.type == "Deleted") or (change.type == "Synced" and not seen):
-            return
+    async with watching(cluster, kind, namespace=namespace) as changes:
+        async for change in changes:
+            here = change.object.get("metadata", {}).get("name") == name
+            seen = seen or (here and change.type == "Added")
+            if (here and change.type == "Deleted") or (change.type == "Synced" and not seen):
+                return
 
 
 async def found(cluster: Cluster, kind: Kind, holds: Callable[[Object], bool], *, seconds: float = 30) -> Object:
     """Return the first object of *kind* for which *holds*, waiting for it."""
-    async with asyncio.timeout(seconds):
-        async for change in cluster.changes(kind):
+    async with asyncio.timeout(seconds), watching(cluster, kind) as changes:
+        async for change in changes:
             if change.type in ("Added", "Modified") and holds(change.object):
                 return change.object
     raise AssertionError("the watch ended")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support.fake_kubelet import MODEL, SERVED, End, FakeKubelet, fails
 from support.jobs import a_job
-from support.operating import SETTINGS, condition, gone, together, until
+from support.operating import SETTINGS, condition, gone, together, until, watching
 from support.wrapped import Crash, Wrapped
 
 from bertjob_api import names
@@ -72,16 +72,14 @@ async def test_whole_way(real_controllers: LocalCluster, namespace: str) -> None
 async def _event_reasons(cluster: Cluster, namespace: str, *, last: str) -> set[str]:
     """Return the reasons of the job's events, once one with the reason *last* is there."""
     reasons: set[str] = set()
-    async for change in cluster.changes(EVENT, namespace=namespace):
-        if change.object and change.object["regarding"]["kind"] == "BertJob":
-            reasons.add(change.object["reason"])
-        if last in reasons and change.object and change.object["reason"] == last:
-            break
-    return reasons | {
-        event["reason"]
-        for event in await cluster.list(EVENT, namespace=namespace)
-        if event["regarding"]["kind"] == "BertJob"
-    }
+    async with watching(cluster, EVENT, namespace=namespace) as changes:
+        async for change in changes:
+            if change.object and change.object["regarding"]["kind"] == "BertJob":
+                reasons.add(change.object["reason"])
+            if last in reasons and change.type != "Synced":
+                break
+    found = await cluster.list(EVENT, namespace=namespace)
+    return {event["reason"] for event in found if event["regarding"]["kind"] == "BertJob"}
 
 
 async def test_user_error_fails_the_job_at_once(real_controllers: LocalCluster, namespace: str) -> None:
@@ -119,9 +117,10 @@ async def test_steady_state_writes_nothing(real_controllers: LocalCluster, names
 
 async def _scheduled_or_running(cluster: HttpCluster, namespace: str) -> None:
     """Wait until the status shows both workers."""
-    async for change in cluster.changes(JOB, namespace=namespace, labels={names.COMPONENT_LABEL: names.TRAIN}):
-        if change.object.get("status", {}).get("ready") == 2:
-            return
+    async with watching(cluster, JOB, namespace=namespace, labels={names.COMPONENT_LABEL: names.TRAIN}) as changes:
+        async for change in changes:
+            if change.object.get("status", {}).get("ready") == 2:
+                return
 
 
 async def _until_crash(operator: Wrapped, wanted: Object, settings: Settings) -> bool:

@@ -1,0 +1,135 @@
+"""Rollouts on the real KServe manager: created, replaced, proven, and taken back; pods are played by a fake kubelet."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.embedding import OLD_URI, SERVING, a_service
+from support.fake_kubelet import SERVED, FakeKubelet
+from support.jobs import a_job
+from support.operating import SETTINGS, condition, found, together, until
+
+from bertjob_api import names
+from bertjob_api.cluster import DEPLOYMENT, INFERENCE_SERVICE, Object
+from bertjob_api.crd import bert_job_crd
+from bertjob_local.parts import LocalCluster
+from bertjob_operator.runtime.http import HttpCluster, connect
+from bertjob_operator.shell.operator import run
+
+pytestmark = pytest.mark.cluster
+
+MakeNamespace = Callable[[LocalCluster], str]
+
+
+@pytest.fixture
+def namespace(control_plane: LocalCluster, make_namespace: MakeNamespace) -> str:
+    """Return a fresh namespace with our serving runtime, on a cluster that knows BertJobs."""
+    control_plane.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(bert_job_crd()))
+    control_plane.kubectl("wait", "--for=condition=Established", "crd/bertjobs.bertjob.dev")
+    place = make_namespace(control_plane)
+    control_plane.kubectl("apply", "--server-side", "-n", place, "-f", "-", stdin=json.dumps(_runtime()))
+    return place
+
+
+def _runtime() -> Object:
+    container = {"name": "kserve-container", "image": "bertjob-predictor:test", "command": ["python"]}
+    return {
+        "apiVersion": "serving.kserve.io/v1alpha1",
+        "kind": "ServingRuntime",
+        "metadata": {"name": names.SERVING_RUNTIME},
+        "spec": {
+            "supportedModelFormats": [{"name": names.MODEL_FORMAT, "version": "1", "autoSelect": True}],
+            "protocolVersions": ["v2"],
+            "containers": [container],
+        },
+    }
+
+
+def _job(namespace: str, **serving: Any) -> Object:
+    job = a_job(optimize={}, serving={**SERVING, **serving})
+    job["metadata"]["namespace"] = namespace
+    return job
+
+
+@asynccontextmanager
+async def _operated(real: LocalCluster, namespace: str) -> AsyncIterator[tuple[HttpCluster, FakeKubelet]]:
+    async with connect(real.layout.kubeconfig) as cluster:
+        kubelet = FakeKubelet(cluster)
+        async with together(kubelet.run(), run(cluster, replace(SETTINGS, namespace=namespace))):
+            yield cluster, kubelet
+
+
+async def _live(cluster: HttpCluster, namespace: str) -> None:
+    """Make a service with the old model, and wait until it serves."""
+    wanted = a_service()
+    wanted["metadata"]["namespace"] = namespace
+    wanted["metadata"]["annotations"] = {
+        names.KSERVE_MODE_ANNOTATION: "Standard",
+        names.KSERVE_AUTOSCALER_ANNOTATION: "none",
+    }
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    wanted["spec"]["predictor"]["deploymentStrategy"] = strategy
+    await cluster.apply(wanted, manager="owner")
+    await found(
+        cluster,
+        DEPLOYMENT,
+        lambda each: (
+            each["metadata"]["namespace"] == namespace and each.get("status", {}).get("availableReplicas", 0) == 2
+        ),
+    )
+
+
+async def test_new_service(control_plane: LocalCluster, namespace: str) -> None:
+    """A service that is absent is created in Standard mode, and the job succeeds when its pods serve the artifact."""
+    wanted = _job(namespace)
+    async with _operated(control_plane, namespace) as (cluster, kubelet):
+        await cluster.apply(wanted, manager="user")
+        job = await until(cluster, wanted, "Succeeded", "Failed")
+        [deployment] = await cluster.list(DEPLOYMENT, namespace=namespace)
+
+    assert condition(job, "RolledOut")["status"] == "True", job["status"]
+    assert job["status"]["rollout"]["trafficPercent"] == 100
+    annotations = deployment["spec"]["template"]["metadata"]["annotations"]
+    assert annotations[names.KSERVE_SOURCE_ANNOTATION] == SERVED.uri
+    assert kubelet.started["predictor"] == 2
+
+
+async def test_live_service_is_rolled(control_plane: LocalCluster, namespace: str) -> None:
+    """The new model replaces the old one without a moment of fewer ready pods, and nothing else of the service changes."""
+    wanted = _job(namespace)
+    async with _operated(control_plane, namespace) as (cluster, _):
+        await _live(cluster, namespace)
+        [before] = await cluster.list(INFERENCE_SERVICE, namespace=namespace)
+        await cluster.apply(wanted, manager="user")
+        job = await until(cluster, wanted, "Succeeded", "Failed")
+        [after] = await cluster.list(INFERENCE_SERVICE, namespace=namespace)
+
+    assert condition(job, "Succeeded")["status"] == "True", job["status"]
+    assert [entry["uri"] for entry in job["status"]["history"]] == [SERVED.uri]
+    assert after["spec"]["predictor"]["model"].pop("storageUri") == SERVED.uri
+    assert before["spec"]["predictor"]["model"].pop("storageUri") == OLD_URI
+    assert after["spec"] == before["spec"]
+    assert after["metadata"]["annotations"] == before["metadata"]["annotations"]
+    assert after["metadata"]["labels"] == before["metadata"]["labels"]
+
+
+@pytest.mark.parametrize("deadline", ["10m", "5s"])
+async def test_bad_model_is_taken_back(control_plane: LocalCluster, namespace: str, deadline: str) -> None:
+    """A model whose pods crash, or do not get ready in time, is taken back while the old pods go on."""
+    wanted = _job(namespace, progressDeadline=deadline)
+    async with _operated(control_plane, namespace) as (cluster, kubelet):
+        kubelet.crashes = 5 if deadline == "10m" else 0
+        await _live(cluster, namespace)
+        kubelet.failing_uris.add(SERVED.uri)
+        await cluster.apply(wanted, manager="user")
+        job = await until(cluster, wanted, "Failed", "Succeeded")
+        [service] = await cluster.list(INFERENCE_SERVICE, namespace=namespace)
+        [deployment] = await cluster.list(DEPLOYMENT, namespace=namespace)
+
+    assert condition(job, "Failed")["reason"] == "RolloutFailed", job["status"]
+    assert service["spec"]["predictor"]["model"]["storageUri"] == OLD_URI
+    assert deployment["status"]["availableReplicas"] == 2
+    assert condition(job, "Failed")["message"].endswith(f"{OLD_URI} is served again")
