@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bertjob_api.spec import Columns, Data
 from bertjob_tasks import rows
@@ -19,6 +19,9 @@ from bertjob_tasks.errors import (
     RowError,
     clip,
 )
+
+_NAMED_ROWS: Final = 10
+"""Skipped rows that the log names; a million lines would hide everything else."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +60,10 @@ def read_examples(path: Path, data: Data, *, labels: Collection[str] | None = No
             skipped += 1
             if skipped > data.max_bad_rows:
                 raise _over(example, data.max_bad_rows)
-            _log.warning("skipped row %d of at most %d: %s", skipped, data.max_bad_rows, example)
+            if skipped <= _NAMED_ROWS:
+                _log.warning("skipped row %d of at most %d: %s", skipped, data.max_bad_rows, example)
+    if skipped > _NAMED_ROWS:
+        _log.warning("skipped %d rows of %s, the first %d are named above", skipped, path.name, _NAMED_ROWS)
     if count == 0:
         raise NoExamplesError(f"{path.name}: has no example, expected at least one row; check spec.data")
 

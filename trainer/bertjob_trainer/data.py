@@ -28,7 +28,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Every sample's tokens one after another: six bytes each, and no object per sample."""
+    """Every sample's tokens one after another: five bytes each, and no object per sample."""
 
     ids: NDArray[np.int32]
     """(sum of lengths,)."""

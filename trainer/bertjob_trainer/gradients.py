@@ -3,7 +3,7 @@ Gradients in flat memory, summed over processes.
 
 All gradients but the word vectors' lie in one buffer, so one collective sums them together with the step's flags. Of the word
 vectors only rows whose token occurs in the global batch have a gradient; every process knows the whole batch (``order``), so
-only those rows travel: a few thousand of 30,000, and the word vectors are half of a small BERT.
+only those rows travel: about a thousand of 30,000, and the word vectors are half of a small BERT.
 
 Shapes: V words of the vocabulary, R of them in the step, E model width.
 """

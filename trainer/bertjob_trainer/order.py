@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.int64]
 WINDOW_STEPS: Final = 8
-"""Longer windows pad less: 28 % within one step, 7 % within 8, 3 % within 32 (4 x 8 news texts of 44 tokens)."""
+"""Longer windows pad less: 28 % in windows of 1 step, 4 % of 8, 1 % of 32 (measured: 4 x 8 news texts of 44 tokens)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

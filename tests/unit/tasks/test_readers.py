@@ -142,6 +142,17 @@ def test_tolerated_rows_are_skipped_with_a_warning(tmp_path: Path, caplog: pytes
         list(read_examples(path, settings(maxBadRows=1)))
 
 
+def test_many_skipped_rows_are_counted_not_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log names the first skipped rows and then says how many there were."""
+    path = written(tmp_path, b"broken\n" * 50 + GOOD)
+
+    with caplog.at_level(logging.WARNING):
+        assert len(list(read_examples(path, settings(maxBadRows=50)))) == 1
+
+    assert len(caplog.records) == 11
+    assert "skipped 50 rows of train.jsonl" in caplog.records[-1].getMessage()
+
+
 def test_folder_is_read_in_order_of_names(tmp_path: Path) -> None:
     """A folder is all its files of the format; others are ignored."""
     written(tmp_path, b'{"text": "2", "label": "up"}\n', "b.jsonl")
