@@ -1,5 +1,6 @@
 # Everything a person types. `make` alone lists it.
-PYTHON ?= $(firstword $(foreach version,3.12 3.11 3.13,$(shell command -v python$(version))) python3)
+# The first that really starts: a version manager's shim may stand for a Python that is not there.
+PYTHON ?= $(shell for name in python3.12 python3.11 python3.13 python3; do $$name -c '' 2>/dev/null && echo $$name && break; done)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -35,8 +36,8 @@ test-all: env parts lint ## every check
 pins: env ## compile requirements/*.txt from pyproject.toml
 	@$(BIN)/python requirements/compile.py
 
-crd: env ## write the chart's CustomResourceDefinition from the types
-	@$(BIN)/python -m bertjob_cli.main crd > charts/bertjob/templates/crd.yaml
+crd: env ## write the chart's CustomResourceDefinition and model server from the contract
+	@$(BIN)/python charts/generate.py
 
 clean: ## remove what the targets made in this folder; caches outside stay
 	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis
