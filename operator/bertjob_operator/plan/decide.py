@@ -9,7 +9,7 @@ from bertjob_api.cluster import InvalidError, Ref
 from bertjob_api.conditions import ACCEPTED, FAILED, SUCCEEDED, SUSPENDED
 from bertjob_api.parse import parse
 from bertjob_api.status import JobStatus
-from bertjob_operator.plan import base, clock, condition_list, events, status, store, text
+from bertjob_operator.plan import base, clock, condition_list, events, nodes, status, store, text
 from bertjob_operator.plan.effects import Decision, Fact, Plan
 from bertjob_operator.plan.observed import Observed
 from bertjob_operator.plan.rules import lifecycle, optimize, preflight, rollout, training
@@ -72,11 +72,12 @@ def _with_surroundings(seen: Observed, decision: Decision) -> Decision:
 
 def _planned(seen: Observed, decision: Decision, new: JobStatus) -> Plan:
     old = seen.job.status
+    lost = nodes.lost(seen) if decision.name != "being_deleted" else ()
     return Plan(
         rule=decision.name,
         apply=decision.apply,
         replace=decision.replace,
-        delete=decision.delete,
+        delete=(*decision.delete, *lost),
         status=status.patch(seen.stored, new),
         events=events.between(old, new),
         requeue_after=_soonest(seen, decision),
@@ -87,7 +88,8 @@ def _soonest(seen: Observed, decision: Decision) -> timedelta | None:
     """Return the earliest time at which something may be due; None when only a change can bring something new."""
     if decision.phase in ("Failed", "Succeeded"):
         return decision.requeue_after
-    waits = (decision.requeue_after, lifecycle.active_left(seen), training.pre_running_left(seen))
+    deadlines = (lifecycle.active_left(seen), training.pre_running_left(seen))
+    waits = (decision.requeue_after, nodes.look_again(seen), *deadlines)
     return max(min((wait for wait in waits if wait is not None), default=timedelta()), timedelta()) or None
 
 

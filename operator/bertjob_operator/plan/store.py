@@ -26,16 +26,18 @@ def kept(seen: Observed) -> tuple[tuple[Object, ...], tuple[Delete, ...]]:
     service = base.store_service(seen.job, address=current or address)
     if seen.store is None:
         return (service, base.store_pod(seen)), ()
-    if seen.store.phase in ("Succeeded", "Failed") and seen.store.deletion is None:
-        return (service,), (_removal(seen),)
-    if nodes.is_lost(seen.store, seen):
-        return (service,), (nodes.given_up(seen.store, seen),)
-    return (service,), ()
+    ended = seen.store.phase in ("Succeeded", "Failed")
+    return (service,), pod_removed(seen) if ended or nodes.is_lost(seen.store, seen) else ()
 
 
 def pod_removed(seen: Observed) -> tuple[Delete, ...]:
     """Return the removal of the pod alone; the Service keeps its address for the workers to come."""
-    return (_removal(seen),) if seen.store is not None and seen.store.deletion is None else ()
+    if seen.store is None:
+        return ()
+    if nodes.is_lost(seen.store, seen):
+        return (nodes.given_up(seen.store, seen),)
+    removal = Delete(ref=metadata.ref(seen.job, POD, seen.store.name), uid=seen.store.uid)
+    return (removal,) if seen.store.deletion is None else ()
 
 
 def removed(seen: Observed) -> tuple[Delete, ...]:
@@ -44,8 +46,3 @@ def removed(seen: Observed) -> tuple[Delete, ...]:
     if found is None:
         return pod_removed(seen)
     return (*pod_removed(seen), Delete(ref=metadata.ref(seen.job, SERVICE, found.name), uid=found.uid))
-
-
-def _removal(seen: Observed) -> Delete:
-    assert seen.store is not None
-    return Delete(ref=metadata.ref(seen.job, POD, seen.store.name), uid=seen.store.uid)

@@ -5,7 +5,20 @@ from typing import Any
 
 import pytest
 from support.fake_kubelet import SERVED
-from support.observing import ACCEPTED, OLD, SERVING, SERVING_READY, TRAINED, bert_job, job, pod, seen, service, store
+from support.observing import (
+    ACCEPTED,
+    OLD,
+    SERVING,
+    SERVING_READY,
+    TRAINED,
+    ago,
+    bert_job,
+    job,
+    pod,
+    seen,
+    service,
+    store,
+)
 
 from bertjob_api import names
 from bertjob_operator.plan import metadata, overlay, plan
@@ -237,3 +250,31 @@ def test_users_labels_are_passed_on() -> None:
 def test_what_stands(wanted: Any, found: Any, expected: bool) -> None:
     """An object stands when every wanted field is there; what others added does not matter."""
     assert stands(wanted, found) is expected
+
+
+@pytest.mark.parametrize(
+    ("silence", "deletion", "given_up"),
+    [
+        pytest.param(ago(29), None, False, id="silent for a moment"),
+        pytest.param(ago(30), None, True, id="silent for the grace"),
+        pytest.param(ago(5), ago(1), True, id="should have ended"),
+        pytest.param(ago(5), ago(-1), False, id="is ending"),
+        pytest.param(None, None, True, id="node is gone"),
+    ],
+)
+def test_pod_on_a_silent_node(silence: Any, deletion: Any, given_up: bool) -> None:
+    """A pod is given up when its node was silent for the grace, or when its own end is overdue."""
+    there = pod("sentiment-preflight-0-abcde", node="node-x", deletion=deletion)
+    found = plan(seen(preflight=job("sentiment-preflight", there), silent_nodes={"node-x": silence}))
+
+    assert bool(found.delete) is given_up
+    assert found.requeue_after is not None
+
+
+def test_store_on_a_silent_node_is_made_anew() -> None:
+    """The store's pod is forced out and comes back; its Service keeps its address."""
+    there = {**store(), "store": pod("sentiment-store", node="node-x", index=None, deletion=ago(3))}
+    found = plan(seen(ACCEPTED, silent_nodes={"node-x": ago(9)}, **there))
+
+    [removal] = found.delete
+    assert (str(removal.ref), removal.grace_seconds) == ("Pod default/sentiment-store", 0)

@@ -8,7 +8,7 @@ from bertjob_api.cluster import JOB
 from bertjob_api.conditions import GATE_PASSED, OPTIMIZED
 from bertjob_api.status import LastFailure
 from bertjob_api.termination import USER_ERROR
-from bertjob_operator.plan import jobs, metadata, nodes, results, text
+from bertjob_operator.plan import jobs, metadata, results, text
 from bertjob_operator.plan.effects import Decision, Delete, Fact
 from bertjob_operator.plan.observed import Observed
 from bertjob_operator.plan.rules.rule import Stage, failed, waiting
@@ -79,14 +79,11 @@ def optimizing(seen: Observed) -> Decision:
     model = results.model(seen)
     assert model is not None, "optimize comes after training"
     live = seen.inference.storage_uri if seen.inference is not None else None
-    job = seen.optimize
-    lost = [nodes.given_up(pod, seen) for pod in (job.pods if job is not None else ()) if nodes.is_lost(pod, seen)]
     return Decision(
         name="optimizing",
         phase="Optimizing",
         facts=(_running(),),
         apply=(jobs.optimize(seen, model_uri=model.uri, model_sha256=model.sha256, live_uri=live),),
-        delete=tuple(lost),
         requeue_after=LOOK,
     )
 

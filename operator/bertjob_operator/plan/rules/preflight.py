@@ -1,5 +1,8 @@
 """Preflight: storage, data and model are tried before any GPU is asked for."""
 
+from datetime import timedelta
+from typing import Final
+
 from bertjob_api import names
 from bertjob_api.conditions import ACCEPTED
 from bertjob_api.status import LastFailure
@@ -8,6 +11,9 @@ from bertjob_operator.plan import condition_list, jobs, overlay, results, text
 from bertjob_operator.plan.effects import Decision, Fact
 from bertjob_operator.plan.observed import Observed
 from bertjob_operator.plan.rules.rule import Stage, failed, waiting
+
+LOOK: Final = timedelta(seconds=10)
+"""How often a running step is looked at though nothing changed: silent nodes raise no event of ours."""
 
 
 def is_passed(seen: Observed) -> bool:
@@ -72,6 +78,7 @@ def preflight_running(seen: Observed) -> Decision:
         phase="Pending",
         facts=(_checking(message),),
         apply=(jobs.preflight(seen),),
+        requeue_after=LOOK,
     )
 
 

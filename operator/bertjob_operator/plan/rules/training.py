@@ -7,7 +7,7 @@ from bertjob_api import names
 from bertjob_api.cluster import Object
 from bertjob_api.conditions import SCHEDULED, STALLED, TRAINED, TRAINING
 from bertjob_api.termination import USER_ERROR
-from bertjob_operator.plan import attempts, condition_list, jobs, nodes, results, store, text
+from bertjob_operator.plan import attempts, condition_list, jobs, results, store, text
 from bertjob_operator.plan.children import Job, Pod
 from bertjob_operator.plan.effects import Decision, Fact
 from bertjob_operator.plan.observed import Observed
@@ -124,16 +124,14 @@ def _started(seen: Observed, name: str, attempt: int) -> Decision:
     assert seen.store_service is not None
     host = seen.store_service.cluster_ip
     assert host is not None
-    job = attempts.job(seen)
-    lost = [nodes.given_up(pod, seen) for pod in (job.pods if job is not None else ()) if nodes.is_lost(pod, seen)]
     return Decision(
         name=name,
         phase="Training",
         facts=_facts(seen),
         apply=(*apply, jobs.train(seen, attempt=attempt, store_host=host)),
-        delete=(*delete, *lost),
+        delete=delete,
         attempt=attempt,
-        requeue_after=min(nodes.look_again(seen) or LOOK, LOOK),
+        requeue_after=LOOK,
     )
 
 
