@@ -1,0 +1,134 @@
+"""The ``bertjob`` command as a person meets it: clear errors, no traceback, exit codes."""
+
+import argparse
+import json
+import re
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import yaml
+from support.jobs import a_job
+
+from bertjob_api.job import parse_job
+from bertjob_cli import logs, main, render
+
+
+class Model(BaseHTTPRequestHandler):
+    """A V1 model server for the model ``docs``."""
+
+    def do_POST(self) -> None:
+        """Answer each text with its length, or 404 for another model."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        known = self.path == "/v1/models/docs:predict"
+        answer = {"predictions": [len(text) for text in body["instances"]]} if known else {"error": "no such model"}
+        data = json.dumps(answer).encode()
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """Give the URL of a model server."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Model) as found:
+        thread = Thread(target=found.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{found.server_port}"
+        found.shutdown()
+        thread.join()
+
+
+def _run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = main.main(words)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_answers_come_one_a_line(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each text gets its answer as JSON on its own line."""
+    assert _run(capsys, "predict", "docs", "ab", "abc", "--url", server) == (0, "2\n3\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("predict", "docs", "a", " "), "text 2: is empty"),
+        (("predict", "other", "a"), "answered 404: .*no such model.*check the model's name"),
+    ],
+    ids=["empty text", "unknown model"],
+)
+def test_refused_question(words: tuple[str, ...], said: str, server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be answered is one line on stderr and exit code 2."""
+    code, out, err = _run(capsys, *words, "--url", server)
+
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert re.match(f"error: .*{said}", err)
+
+
+def test_no_server(capsys: pytest.CaptureFixture[str]) -> None:
+    """A server that does not answer is named."""
+    code, _, err = _run(capsys, "predict", "docs", "a", "--url", "http://127.0.0.1:1")
+
+    assert code == 2
+    assert "http://127.0.0.1:1/v1/models/docs:predict: cannot be asked" in err
+
+
+def test_no_cluster(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A missing kubeconfig is named, with what to do."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+
+    code, _, err = _run(capsys, "status", "docs")
+
+    assert code == 2
+    assert str(tmp_path / "none") in err
+
+
+def test_mistakes_of_a_file_are_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """validate, render and run name each mistake of a file on a line of its own."""
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(a_job(training={"epoch": 1, "seed": "x"})))
+
+    for command in ("validate", "render", "run"):
+        code, out, err = _run(capsys, command, str(path))
+
+        assert (code, out) == (2, "")
+        assert err.splitlines() == [
+            f"error: {path}: spec.training.epoch: unknown field; did you mean epochs?",
+            f"error: {path}: spec.training.seed: got 'x', expected an integer",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "kinds"),
+    [
+        ({}, {"preflight", "store", "train-0"}),
+        ({"optimize": {}}, {"preflight", "store", "train-0", "optimize"}),
+        ({"serving": {"inferenceService": "docs"}}, {"preflight", "store", "train-0", "optimize", "docs"}),
+    ],
+    ids=["train", "int8", "serve"],
+)
+def test_render_shows_every_child(spec: dict[str, object], kinds: set[str]) -> None:
+    """The Jobs, the store and the InferenceService of a job are shown as the operator names them."""
+    shown = [*render.children(parse_job(a_job(**spec)))]
+
+    names = {each["metadata"]["name"].removeprefix("sentiment-") for each in shown}
+    assert names - {"worker", "spec"} == kinds
+    assert all(each["apiVersion"] and each["kind"] for each in shown)
+
+
+def test_logs_ask_for_one_component() -> None:
+    """The labels of the job's pods select what kubectl shows."""
+    options = argparse.Namespace(name="a", namespace="team", component="train", follow=True)
+
+    words = logs.argv(Path("kubectl"), options)
+
+    assert words[:4] == ["kubectl", "logs", "--namespace", "team"]
+    assert words[words.index("--selector") + 1] == "bertjob.dev/job=a,bertjob.dev/component=train"
+    assert words[-1] == "--follow"
