@@ -55,8 +55,8 @@ class FakeKubelet:
 
     cluster: Cluster
     script: dict[str, list[End]] = field(default_factory=dict)
-    node: str | None = None
-    """Bind pods to this node, for clusters without a scheduler."""
+    binds_to: str | None = None
+    """Real API servers: put new pods on this node, in place of a scheduler; None: they run on no node."""
     failing_uris: set[str] = field(default_factory=set)
     """Models whose predictor pods crash again and again."""
     crashes: int = 5
@@ -101,6 +101,8 @@ class FakeKubelet:
         uid = pod["metadata"]["uid"]
         if uid in self._ends or (self.stuck and component == names.TRAIN):
             return
+        if self.binds_to is not None:
+            await self._bind(pod, self.binds_to)
         self.started[component] += 1
         planned = self.script.get(component)
         self._ends[uid] = planned.pop(0) if planned else GOOD.get(component, End(holds=True))
@@ -119,6 +121,13 @@ class FakeKubelet:
             **_containers(pod, state, restarts=restarts),
         }
         await self._set(pod, status)
+
+    async def _bind(self, pod: Object, node: str) -> None:
+        metadata = pod["metadata"]
+        target = {"apiVersion": "v1", "kind": "Node", "name": node}
+        body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": metadata["name"]}, "target": target}
+        path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/binding"
+        await self.cluster.request("POST", path, body=body)  # type: ignore[attr-defined]  # a real one
 
     async def _end(self, pod: Object) -> None:
         end = self._ends.get(pod["metadata"]["uid"])

@@ -9,19 +9,21 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.fake_kubelet import MODEL, SERVED, End, FakeKubelet, fails
+from support.fake_kubelet import MODEL, SERVED, End, FakeKubelet, add_node, fails
 from support.jobs import a_job
 from support.operating import SETTINGS, condition, gone, together, until, watching
 from support.wrapped import Crash, Wrapped
 
 from bertjob_api import names
-from bertjob_api.cluster import EVENT, JOB, SERVICE, Cluster, Object
+from bertjob_api.cluster import EVENT, JOB, NODE, SERVICE, Cluster, Object, Ref
 from bertjob_api.crd import bert_job_crd
 from bertjob_api.parse import dump
 from bertjob_local.parts import LocalCluster
+from bertjob_operator.plan import Platform
 from bertjob_operator.runtime.http import HttpCluster, connect
 from bertjob_operator.shell.operator import run
 from bertjob_operator.shell.settings import Settings
@@ -192,6 +194,28 @@ async def test_killed_process_is_replaced(real_controllers: LocalCluster, namesp
     assert condition(job, "Succeeded")["status"] == "True", job["status"]
     assert kubelet.started == {"preflight": 1, "store": 1, "train": 2, "optimize": 1}
     assert code == 0
+
+
+async def test_pod_of_a_dead_node_is_replaced(real_controllers: LocalCluster, namespace: str) -> None:
+    """A worker on a node that stays silent is given up; the real Job controller replaces it and counts no failure."""
+    wanted = _wanted(namespace, backoff={"limit": 0})
+    script = {names.TRAIN: [End(holds=True), End(holds=True)]}
+    settings = replace(SETTINGS, namespace=namespace, platform=Platform(node_grace=timedelta(seconds=1)))
+    async with _kubelet(real_controllers, **script) as (cluster, kubelet), together(run(cluster, settings)):
+        kubelet.binds_to = "node-x"
+        await add_node(cluster, "node-x")
+        await cluster.apply(wanted, manager="user")
+        await until(cluster, wanted, "Training")
+        kubelet.binds_to = None
+        await add_node(cluster, "node-x", ready=False)
+        job = await until(cluster, wanted, "Succeeded", "Failed")
+        [training] = await cluster.list(JOB, namespace=namespace, labels={names.COMPONENT_LABEL: names.TRAIN})
+        await cluster.delete(Ref(NODE, "", "node-x"))
+
+    assert condition(job, "Succeeded")["status"] == "True", job["status"]
+    assert (job["status"]["training"]["restarts"], job["status"]["training"]["disruptions"]) == (0, 2)
+    assert "failed" not in training["status"]
+    assert kubelet.started[names.TRAIN] == 4
 
 
 async def _process(real: LocalCluster, namespace: str) -> asyncio.subprocess.Process:
