@@ -24,15 +24,23 @@ def is_trained(seen: Observed) -> bool:
 
 def trained(seen: Observed) -> tuple[Fact, ...]:
     """Return what a finished training establishes."""
-    model = results.model(seen)
-    assert model is not None
-    message = f"the model is at {model.uri}"
     return (
-        Fact(type=TRAINED, status=True, reason="TrainingCompleted", message=text.sentence(message)),
+        Fact(type=TRAINED, status=True, reason="TrainingCompleted", message=text.sentence(_where(seen))),
         Fact(type=SCHEDULED, status=True, reason="TrainingCompleted", message="every pod had its node"),
         Fact(type=TRAINING, status=False, reason="TrainingCompleted", message="training has ended"),
         Fact(type=STALLED, status=False, reason="TrainingCompleted", message="training has ended"),
     )
+
+
+def _where(seen: Observed) -> str:
+    """Return where the model is and how much of it this run trained; what was said stays when the pods are gone."""
+    model, found = results.model(seen), results.training_result(seen)
+    assert model is not None
+    where = f"the model is at {model.uri}"
+    if found is not None and found.trained_steps is not None:
+        return f"{where}; {found.trained_steps} steps trained"
+    said = [item.message for item in seen.job.status.conditions if item.type == TRAINED]
+    return said[0] if said and said[0].startswith(where) else where
 
 
 def user_error(seen: Observed) -> Decision | None:

@@ -1,0 +1,103 @@
+"""``bertjob run`` from a file to a served INT8 model, by the same processes that a cluster would start."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.models import a_model_folder
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+JOB: dict[str, Any] = {
+    "apiVersion": "bertjob.dev/v1alpha1",
+    "kind": "BertJob",
+    "metadata": {"name": "tiny"},
+    "spec": {
+        "model": {"source": "storage://tiny", "task": "sequence-classification"},
+        "data": {
+            "train": "storage://data/train.jsonl",
+            "validation": "storage://data/validation.jsonl",
+            "maxSequenceLength": 16,
+        },
+        "training": {
+            "replicas": 2,
+            "epochs": 20,
+            "batchSize": 16,
+            "learningRate": 0.01,
+            "dropout": 0,
+            "checkpoint": {"every": "20 steps"},
+        },
+        "optimize": {"methods": ["dynamic"]},
+        "gate": {"maxAccuracyDrop": 1, "minSpeedup": 0, "maxSizeRatio": 10},
+        "serving": {"inferenceService": "tiny"},
+        "storage": {"prefix": "s3://bertjob/tiny", "secretRef": {"name": "bertjob-storage"}},
+    },
+}
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    """Give a folder with a tiny model with random weights and examples that it can learn."""
+    folder = tmp_path / "storage"
+    (folder / "tiny").mkdir(parents=True)
+    (folder / "data").mkdir()
+    a_model_folder(folder / "tiny")
+    rows = [{"text": f"the cat {word} {verb}", "label": word} for word in ("good", "bad") for verb in ("sat", "ran")]
+    for name, count in (("train", 16), ("validation", 4)):
+        (folder / "data" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * count))
+    return folder
+
+
+def _run(storage: Path, job: dict[str, Any] = JOB) -> tuple[int, str, str]:
+    path = storage.parent / "job.yaml"
+    path.write_text(json.dumps(job))
+    argv = [sys.executable, "-m", "bertjob_cli.main", "run", path, "--storage", storage, "-o", "json"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_STATE_HOME": str(storage.parent)}
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_second_run_trains_nothing_and_ends_with_the_same_digest(storage: Path) -> None:
+    """Stdout is the final object and nothing else; with the same storage the work is found done."""
+    results = [_run(storage) for _ in range(2)]
+
+    assert [code for code, _, _ in results] == [0, 0], results[0][2] + results[1][2]
+    first, second = (json.loads(out)["status"] for _, out, _ in results)
+    assert first["artifacts"] == second["artifacts"]
+    assert first["evaluation"]["verdict"] == "Passed"
+    assert first["rollout"]["trafficPercent"] == 100
+    trained = [
+        next(item["message"] for item in status["conditions"] if item["type"] == "Trained")
+        for status in (first, second)
+    ]
+    assert "; 80 steps trained" in trained[0]
+    assert "; 0 steps trained" in trained[1]
+
+
+def _without(job: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return {**job, "spec": {**job["spec"], **spec}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"data": {**JOB["spec"]["data"], "train": "storage://data/none.jsonl"}}, "data/none.jsonl"),
+        ({"model": {**JOB["spec"]["model"], "source": "storage://data"}}, "config.json"),
+        ({"model": {**JOB["spec"]["model"], "labels": ["good", "other"]}}, "'bad'"),
+    ],
+    ids=["missing data", "no BERT", "unknown label"],
+)
+def test_bad_input_is_one_clear_failure(spec: dict[str, Any], said: str, storage: Path) -> None:
+    """What cannot work ends the job with exit code 1 before training, and the message names what is wrong."""
+    code, out, err = _run(storage, _without(JOB, **spec))
+
+    assert code == 1, err
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert said in errors[0]
+    assert "Traceback" not in err
+    assert "training" not in json.loads(out)["status"]
