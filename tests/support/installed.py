@@ -12,6 +12,7 @@ from support.jobs import merge
 from support.models import a_model_folder
 
 from bertjob_api import names
+from bertjob_cli import credentials
 from bertjob_local.parts import LocalCluster
 from bertjob_storage import open_storage
 
@@ -76,25 +77,7 @@ def put_inputs(cluster: LocalCluster, namespace: str, scratch: Path) -> None:
 
 def put_secret(cluster: LocalCluster, namespace: str) -> None:
     """Make the Secret by which the job's pods, and KServe's downloader, reach S3."""
-    env = cluster.env()
-    endpoint = env["AWS_ENDPOINT_URL"]
-    prefix = "serving.kserve.io/s3-"
-    notes = {
-        "endpoint": endpoint.removeprefix("http://"),
-        "usehttps": "0",
-        "region": env["AWS_REGION"],
-        "verifyssl": "0",
-    }
-    manifest = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {
-            "name": SECRET,
-            "namespace": namespace,
-            "annotations": {f"{prefix}{key}": value for key, value in notes.items()},
-        },
-        "stringData": {key: env[key] for key in names.SECRET_KEYS},
-    }
+    manifest = credentials.secret(SECRET, namespace, env=cluster.env())
     cluster.kubectl("apply", "--filename=-", stdin=json.dumps(manifest))
 
 
