@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.models import a_model_folder
+from support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -55,10 +57,23 @@ def storage(tmp_path: Path) -> Path:
 def _run(storage: Path, job: dict[str, Any] = JOB) -> tuple[int, str, str]:
     path = storage.parent / "job.yaml"
     path.write_text(json.dumps(job))
-    argv = [sys.executable, "-m", "bertjob_cli.main", "run", path, "--storage", storage, "-o", "json"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_STATE_HOME": str(storage.parent)}
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
+    done = subprocess.run(_argv(storage, path), capture_output=True, text=True, check=False, env=_env(storage))
     return done.returncode, done.stdout, done.stderr
+
+
+def _argv(storage: Path, path: Path) -> list[str]:
+    return [sys.executable, "-m", "bertjob_cli.main", "run", str(path), "--storage", str(storage), "-o", "json"]
+
+
+def _env(storage: Path) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "XDG_STATE_HOME": str(storage.parent)}
+
+
+def _steps_trained(status: dict[str, Any]) -> int:
+    message = next(item["message"] for item in status["conditions"] if item["type"] == "Trained")
+    found = re.search(r"; (\d+) steps trained", message)
+    assert found is not None, message
+    return int(found[1])
 
 
 def test_second_run_trains_nothing_and_ends_with_the_same_digest(storage: Path) -> None:
@@ -70,12 +85,23 @@ def test_second_run_trains_nothing_and_ends_with_the_same_digest(storage: Path) 
     assert first["artifacts"] == second["artifacts"]
     assert first["evaluation"]["verdict"] == "Passed"
     assert first["rollout"]["trafficPercent"] == 100
-    trained = [
-        next(item["message"] for item in status["conditions"] if item["type"] == "Trained")
-        for status in (first, second)
-    ]
-    assert "; 80 steps trained" in trained[0]
-    assert "; 0 steps trained" in trained[1]
+    assert [_steps_trained(status) for status in (first, second)] == [80, 0]
+
+
+def test_killed_run_resumes_from_its_committed_checkpoint(storage: Path) -> None:
+    """Kill -9 of ``bertjob run`` costs the steps since the last commit, and leaves nothing half-written behind."""
+    path = storage.parent / "job.yaml"
+    path.write_text(json.dumps(_without(JOB, training={**JOB["spec"]["training"], "checkpoint": {"every": "5 steps"}})))
+    with subprocess.Popen(
+        _argv(storage, path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_env(storage)
+    ) as killed:
+        eventually(lambda: any(storage.glob("jobs/*/*/*/checkpoints/LATEST")), timeout_s=180)
+        killed.kill()
+
+    code, out, err = _run(storage, json.loads(path.read_text()))
+
+    assert code == 0, err
+    assert 0 < _steps_trained(json.loads(out)["status"]) < 80
 
 
 def _without(job: dict[str, Any], **spec: Any) -> dict[str, Any]:
