@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 TIMEOUT_S = 30.0
 SENTENCES = (
-    "Wait until all worker threads have released the lock.",
+    "Extract all members of the archive into a folder.",
     "Compute the shortest path between two nodes of a weighted graph.",
     "Check a certificate's signature with the issuer's public key.",
 )
