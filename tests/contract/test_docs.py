@@ -73,13 +73,14 @@ def test_make_targets_exist() -> None:
     assert {"demo", "demo-cluster", "test"} <= named <= known
 
 
-def test_first_screen_shows_both_demos() -> None:
-    """Somebody who opens the README sees the two commands without scrolling."""
+def test_first_screen_shows_the_commands() -> None:
+    """Somebody who opens the README sees both demos and the test command without scrolling."""
     first = (ROOT / "README.md").read_text().splitlines()[:12]
 
     assert [line.split("#")[0].strip() for line in first if line.startswith("    make")] == [
         "make demo",
         "make demo-cluster",
+        "make test",
     ]
 
 
