@@ -74,11 +74,12 @@ async def demo(storage: Path, *, state: Path) -> int:
 async def follow(run: LocalRun, timeline: Timeline) -> dict[str, Any]:
     """Show the job until it has ended."""
     display = Display(sys.stdout)
-    async for value in run.changes():
-        timeline.follow(value)
-        display.show(view.screen(value))
-        if outcome(value) is not None:
-            return value
+    async with display.alive():
+        async for value in run.changes():
+            timeline.follow(value)
+            display.show(view.screen(value))
+            if outcome(value) is not None:
+                return value
     raise AssertionError("a watch never ends")
 
 

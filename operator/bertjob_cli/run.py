@@ -73,10 +73,11 @@ async def _run(value: Object, job: BertJob, *, state: Path, serve: bool) -> Obje
 
 async def follow(run: LocalRun, display: Display) -> Object:
     """Show the job until it has ended and return it as it then is."""
-    async for value in run.changes():
-        display.show(view.screen(value))
-        if outcome(value) is not None:
-            return value
+    async with display.alive():
+        async for value in run.changes():
+            display.show(view.screen(value))
+            if outcome(value) is not None:
+                return value
     raise AssertionError("a watch never ends")
 
 
