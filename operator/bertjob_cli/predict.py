@@ -9,7 +9,10 @@ import urllib.request
 from http import HTTPStatus
 from typing import Any, Final
 
+from bertjob_api import names
+from bertjob_api.cluster import SERVICE, Object
 from bertjob_cli import cluster
+from bertjob_local.addresses import authority
 
 TIMEOUT_S: Final = 30.0
 
@@ -43,10 +46,20 @@ def main(options: argparse.Namespace) -> int:
 async def _served(namespace: str, name: str) -> tuple[str, str]:
     async with cluster.connected() as found:
         job = await cluster.get(found, namespace, name)
-    url = (job.get("status", {}).get("rollout") or {}).get("url")
-    if url is None:
-        raise ValueError(f"BertJob {namespace}/{name}: serves nothing yet; `bertjob status {name}` says how far it is")
-    return url, job["spec"]["serving"]["inferenceService"]
+        url = (job.get("status", {}).get("rollout") or {}).get("url")
+        if url is None:
+            raise ValueError(
+                f"BertJob {namespace}/{name}: serves nothing yet; `bertjob status {name}` says how far it is"
+            )
+        model = job["spec"]["serving"]["inferenceService"]
+        services = await found.list(SERVICE, namespace=namespace, name=names.predictor_name(model))
+    return next((near for service in services if (near := _on_this_machine(service))), url), model
+
+
+def _on_this_machine(service: Object) -> str | None:
+    """Return the Service's own URL on a cluster of loopback addresses, which has no ingress for KServe's; else None."""
+    address = service["spec"].get("clusterIP", "")
+    return f"http://{authority(address, port=80)}" if address.startswith("127.") else None
 
 
 def ask(url: str, model: str, texts: list[str]) -> list[Any]:
