@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from support.bad_specs import BAD_SPECS, BadSpec
+from support.cluster import install_crd
 from support.jobs import Object, a_job, merge
 
-from bertjob_api.crd import bert_job_crd
 from bertjob_local.parts import LocalCluster
 
 pytestmark = pytest.mark.cluster
@@ -22,8 +22,7 @@ SERVED = a_job(
 @pytest.fixture(scope="module")
 def api(real_api: LocalCluster) -> LocalCluster:
     """Give an API server that knows BertJob."""
-    real_api.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(bert_job_crd()))
-    real_api.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/bertjobs.bertjob.dev")
+    install_crd(real_api)
     return real_api
 
 

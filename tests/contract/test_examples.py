@@ -1,7 +1,6 @@
 """Every example is a BertJob that a cluster takes, and the quickstart's data keeps its promises."""
 
 import importlib.util
-import json
 import subprocess
 import sys
 from collections import Counter
@@ -9,8 +8,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support.cluster import install_crd
 
-from bertjob_api.crd import bert_job_crd
 from bertjob_cli import jobfile
 from bertjob_local.parts import LocalCluster
 
@@ -60,8 +59,7 @@ def test_examples_cover_what_may_be_left_out() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_api_server_takes_example(path: Path, real_api: LocalCluster) -> None:
     """A server-side dry run of the file, unread by us, succeeds without a warning."""
-    real_api.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(bert_job_crd()))
-    real_api.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/bertjobs.bertjob.dev")
+    install_crd(real_api)
 
     said = real_api.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(path))
 

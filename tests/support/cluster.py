@@ -5,6 +5,7 @@ Every run has its own folder and ports, so several runs at once do not meet. A r
 clusters with it. Tests keep apart by namespaces: ``make_namespace(cluster)``.
 """
 
+import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from bertjob_api import names
+from bertjob_api.crd import bert_job_crd
 from bertjob_local import binaries
 from bertjob_local.parts import ALL_PARTS, API_ONLY, LocalCluster, Settings
 from bertjob_local.parts.plan import binaries_for
@@ -73,6 +76,13 @@ def real_controllers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local
     settings = settings_for(*API_ONLY, "controller-manager")
     with running(tmp_path_factory.mktemp("controllers"), settings) as cluster:
         yield cluster
+
+
+def install_crd(cluster: LocalCluster) -> None:
+    """Make the cluster know BertJob as the types define it, whoever installed it before."""
+    definition = json.dumps(bert_job_crd())
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=definition)
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{names.PLURAL}.{names.GROUP}")
 
 
 @pytest.fixture

@@ -106,7 +106,9 @@ class LocalCluster:
         argv = ("kubectl", *arguments)
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, env=env)
         if done.returncode:
-            raise subprocess.CalledProcessError(done.returncode, argv, done.stdout, done.stderr)
+            error = subprocess.CalledProcessError(done.returncode, argv, done.stdout, done.stderr)
+            error.add_note(done.stderr.strip())
+            raise error
         return done.stdout
 
     def kill(self, part: str, *, sig: signal.Signals = signal.SIGKILL) -> None:

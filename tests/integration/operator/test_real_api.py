@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import json
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from support.cluster import install_crd
 from support.fake_kubelet import MODEL, SERVED, End, FakeKubelet, add_node, fails
 from support.jobs import a_job
 from support.operating import SETTINGS, condition, gone, together, until, watching
@@ -20,7 +20,6 @@ from support.wrapped import Crash, Wrapped
 
 from bertjob_api import names
 from bertjob_api.cluster import EVENT, JOB, NODE, SERVICE, Cluster, Object, Ref
-from bertjob_api.crd import bert_job_crd
 from bertjob_api.parse import dump
 from bertjob_local.parts import LocalCluster
 from bertjob_operator.plan import Platform
@@ -36,8 +35,7 @@ MakeNamespace = Callable[[LocalCluster], str]
 @pytest.fixture
 def namespace(real_controllers: LocalCluster, make_namespace: MakeNamespace) -> str:
     """Return a fresh namespace of a cluster that knows BertJobs."""
-    real_controllers.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(bert_job_crd()))
-    real_controllers.kubectl("wait", "--for=condition=Established", "crd/bertjobs.bertjob.dev")
+    install_crd(real_controllers)
     return make_namespace(real_controllers)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.cluster import install_crd
 from support.embedding import OLD_URI, SERVING, a_service
 from support.fake_kubelet import SERVED, FakeKubelet
 from support.jobs import a_job
@@ -14,7 +15,6 @@ from support.operating import SETTINGS, condition, found, together, until
 
 from bertjob_api import names
 from bertjob_api.cluster import DEPLOYMENT, INFERENCE_SERVICE, Object
-from bertjob_api.crd import bert_job_crd
 from bertjob_local.parts import LocalCluster
 from bertjob_operator.runtime.http import HttpCluster, connect
 from bertjob_operator.shell.operator import run
@@ -27,8 +27,7 @@ MakeNamespace = Callable[[LocalCluster], str]
 @pytest.fixture
 def namespace(control_plane: LocalCluster, make_namespace: MakeNamespace) -> str:
     """Return a fresh namespace with our serving runtime, on a cluster that knows BertJobs."""
-    control_plane.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(bert_job_crd()))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/bertjobs.bertjob.dev")
+    install_crd(control_plane)
     place = make_namespace(control_plane)
     control_plane.kubectl("apply", "--server-side", "-n", place, "-f", "-", stdin=json.dumps(_runtime()))
     return place
