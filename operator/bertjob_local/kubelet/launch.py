@@ -61,7 +61,9 @@ def plan(
     ]
     local = substitution.substitution(mounts)
     given = env.environment(container, around)
-    argv = [local(substitution.expanded(word, given)) for word in images.argv(container, mapped)]
+    words = images.argv(container, mapped)
+    # our interpreter is a path of this machine already, also when it lies below a mount path such as /tmp
+    argv = [word if word == sys.executable else local(substitution.expanded(word, given)) for word in words]
     folder = Path(local(container["workingDir"])) if "workingDir" in container else root / "work" / name
     try:
         for each in (folder, message.parent):

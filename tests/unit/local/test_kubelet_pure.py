@@ -289,3 +289,18 @@ def test_base_environment_finds_running_code_and_the_pods_own_temporary_folder()
     assert set(base) == {"PATH", "LANG", "PYTHONPATH", "TMPDIR"}
     assert any(Path(path, "bertjob_api").is_dir() for path in base["PYTHONPATH"].split(":"))
     assert "TMPDIR" not in launch.base_env({}, temporary="/tmp")
+
+
+def test_interpreter_below_a_mount_path_stays_what_it_is(tmp_path, monkeypatch):
+    """A checkout in /tmp runs its pods, though every pod mounts a folder of its own at /tmp."""
+    monkeypatch.setattr(sys, "executable", "/tmp/checkout/.venv/bin/python")
+    container = {
+        "name": "main",
+        "command": ["python", "-m", "x", "/tmp/out"],
+        "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}],
+    }
+    found = around()
+
+    plan = launch.plan(container, found, root=tmp_path, folders={"scratch": tmp_path / "scratch"}, mapped={})
+
+    assert plan.argv == ("/tmp/checkout/.venv/bin/python", "-m", "x", str(tmp_path / "scratch" / "out"))
