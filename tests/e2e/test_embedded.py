@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,30 @@ def test_killed_run_resumes_from_its_committed_checkpoint(storage: Path) -> None
 
     assert code == 0, err
     assert 0 < _steps_trained(json.loads(out)["status"]) < 80
+
+
+def test_served_model_answers_until_ctrl_c(storage: Path) -> None:
+    """With --serve the model answers ``bertjob predict`` after success; Ctrl-C ends it well and takes the server away."""
+    path = storage.parent / "job.yaml"
+    path.write_text(json.dumps(JOB))
+    argv = [*_argv(storage, path), "--serve"]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=_env(storage)) as run:
+        assert run.stderr is not None
+        url = next(found[1] for line in run.stderr if (found := re.search(r"serving at (\S+);", line)))
+        first = _predict(url)
+        run.send_signal(signal.SIGINT)
+        run.stderr.read()
+    afterwards = _predict(url)
+
+    assert first.returncode == 0, first.stderr
+    assert json.loads(first.stdout)["label"] in ("good", "bad")
+    assert run.returncode == 0
+    assert (afterwards.returncode, afterwards.stdout) == (2, "")
+
+
+def _predict(url: str) -> "subprocess.CompletedProcess[str]":
+    argv = [sys.executable, "-m", "bertjob_cli.main", "predict", "tiny", "the cat good sat", "--url", url]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
 def _without(job: dict[str, Any], **spec: Any) -> dict[str, Any]:
