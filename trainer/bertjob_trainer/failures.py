@@ -23,7 +23,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], int, str], ...]] = (
     (ValueError, USER_ERROR, "InvalidInput"),
     (torch.OutOfMemoryError, USER_ERROR, "OutOfMemory"),
     (AccessError, RETRY, "StorageRefused"),
-    (FullError, RETRY, "StorageFull"),
+    (FullError, USER_ERROR, "StorageFull"),  # nothing more can be saved: training on would only lose more
     (StorageError, RETRY, "StorageUnavailable"),
     (PeerLostError, RETRY, "PeerLost"),
 )

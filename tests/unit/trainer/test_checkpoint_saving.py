@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from bertjob_api.layout import checkpoint_root, step_folder
 from bertjob_api.manifest import MANIFEST
 from bertjob_storage.local import LocalStorage
-from bertjob_storage.protocol import AccessError, StorageError
+from bertjob_storage.protocol import AccessError, FullError, StorageError
 from bertjob_trainer.checkpoint import Checkpoints, FencedError
 from bertjob_trainer.checkpoint.layout import LATEST, Pointer
 
@@ -205,12 +205,13 @@ def test_passing_failure_is_survived(storage: Recording, run: str, caplog: pytes
     assert done.step == 6
 
 
-def test_hopeless_failure_stops_training(storage: Recording, run: str) -> None:
-    """Refused credentials are raised at the next save, since every later one would fail too."""
+@pytest.mark.parametrize("kind", [AccessError, FullError])
+def test_hopeless_failure_stops_training(kind: type[StorageError], storage: Recording, run: str) -> None:
+    """Refused credentials and full storage are raised at the next save, since every later one would fail too."""
     writer = checkpoints(storage, run)
-    storage.error = AccessError("no permission")
+    storage.error = kind("cannot be written")
     save(writer, 2)
-    with pytest.raises(AccessError):
+    with pytest.raises(kind):
         save(writer, 4)
 
 

@@ -13,7 +13,7 @@ from bertjob_api.manifest import CorruptError
 from bertjob_api.parse import InvalidSpecError
 from bertjob_api.progress import Committed, Progress
 from bertjob_api.termination import RETRY, USER_ERROR, Failure, Result
-from bertjob_storage.protocol import AccessError, StorageError
+from bertjob_storage.protocol import AccessError, FullError, StorageError
 from bertjob_tasks.errors import DataError, ModelFolderError, UnsupportedError
 from bertjob_trainer import failures, reporting, results
 from bertjob_trainer.checkpoint import FencedError
@@ -86,6 +86,7 @@ def test_progress_tells_rate_and_rest() -> None:
         (ValueError("x"), USER_ERROR, "InvalidInput"),
         (torch.OutOfMemoryError("x"), USER_ERROR, "OutOfMemory"),
         (AccessError("x"), RETRY, "StorageRefused"),
+        (FullError("x"), USER_ERROR, "StorageFull"),
         (FencedError("x"), RETRY, "StorageUnavailable"),
         (StorageError("x"), RETRY, "StorageUnavailable"),
         (PeerLostError("x"), RETRY, "PeerLost"),

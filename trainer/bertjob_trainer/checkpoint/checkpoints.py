@@ -14,13 +14,13 @@ from bertjob_api.layout import checkpoint_root, step_folder
 from bertjob_api.manifest import CheckpointManifest, CorruptError
 from bertjob_api.progress import Committed
 from bertjob_storage import uris
-from bertjob_storage.protocol import AccessError, NotFoundError, Storage, StorageError
+from bertjob_storage.protocol import AccessError, FullError, NotFoundError, Storage, StorageError
 from bertjob_trainer.checkpoint import load, save
 from bertjob_trainer.checkpoint.layout import FencedError
 from bertjob_trainer.checkpoint.snapshot import Buffers
 
 _log = logging.getLogger(__name__)
-_HOPELESS: Final = (AccessError, FencedError)
+_HOPELESS: Final = (AccessError, FencedError, FullError)
 """Failures of an upload that end training at once; after others the next checkpoint is tried."""
 
 
@@ -132,7 +132,7 @@ class Checkpoints:
             samples_seen: examples that went into *state*.
 
         Raises:
-            AccessError, FencedError: the previous one failed in a way that the next one would too. Other failures are logged
+            AccessError, FencedError, FullError: the previous one failed in a way that the next one would too. Other failures are logged
                 and ``wait`` raises the newest.
 
         """
