@@ -1,6 +1,12 @@
 """Order and options that every test shares."""
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run: a commit that changes nothing cannot fail. `--hypothesis-profile=explore` looks for new ones.
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile("fixed")
 
 pytest_plugins = ["support.cluster"]  # as a plugin, a cluster is one per run and not one per folder
 
