@@ -17,6 +17,7 @@ from typing import Any
 
 import aiohttp
 import baseline
+import conclusion
 import questions
 import quickstart_data
 from timeline import Timeline
@@ -64,7 +65,8 @@ async def demo(storage: Path, *, state: Path) -> int:
         if outcome(final) != "Succeeded":
             print("\n".join(view.failure(final)))
             return 1
-        await asyncio.to_thread(show, final, timeline=timeline, simple=simple)
+        url = final["status"]["rollout"]["url"]
+        await asyncio.to_thread(conclusion.show, final, url=url, timeline=timeline, simple=simple)
         print(f"\nwhole demo: {time.monotonic() - began:.0f} s")
         if sys.stdin.isatty():
             await asyncio.to_thread(converse, final)
@@ -127,22 +129,6 @@ async def _progress(run: LocalRun, session: aiohttp.ClientSession) -> list[Progr
             async with session.get(f"http://{pod['status']['podIP']}:{names.PROGRESS_PORT}/progress") as answer:
                 found.append(parse(Progress, await answer.json(), path="progress"))
     return found
-
-
-def show(final: dict[str, Any], *, timeline: Timeline, simple: float) -> None:
-    """Print the answers, the timeline and the figures."""
-    url, model = final["status"]["rollout"]["url"], final["spec"]["serving"]["inferenceService"]
-    sentences = list(questions.SENTENCES)
-    pairs = zip(sentences, questions.v1(url, model, sentences), questions.v2(url, model, sentences), strict=True)
-    print("\nasked over REST:")
-    for sentence, by_v1, by_v2 in pairs:
-        print(f"  {sentence}\n    V1: {by_v1.label} {by_v1.score:.2f}   V2: {by_v2.label} {by_v2.score:.2f}")
-    print("\ntimeline:")
-    print("\n".join(timeline.lines()))
-    int8 = final["status"]["evaluation"]["int8"]["value"]
-    print("\nheld-out figures on this CPU:")
-    print("\n".join(view.evaluation(final["status"])))
-    print(f"  TF-IDF with logistic regression: {simple:.4f}; INT8 is {100 * (int8 - simple):+.1f} points")
 
 
 def converse(final: dict[str, Any]) -> None:

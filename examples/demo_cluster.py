@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import baseline
-import questions
+import conclusion
 import quickstart_data
 from timeline import Timeline
 
@@ -164,17 +164,7 @@ def show(shell: Shell, final: dict[str, Any], *, timeline: Timeline, simple: flo
     model = final["spec"]["serving"]["inferenceService"]
     service = json.loads(shell.run("kubectl", "get", "service", names.predictor_name(model), "--output=json"))["spec"]
     url = f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
-    sentences = list(questions.SENTENCES)
-    pairs = zip(sentences, questions.v1(url, model, sentences), questions.v2(url, model, sentences), strict=True)
-    print(f"\nasked {model} at {url}:")
-    for sentence, by_v1, by_v2 in pairs:
-        print(f"  {sentence}\n    V1: {by_v1.label} {by_v1.score:.2f}   V2: {by_v2.label} {by_v2.score:.2f}")
-    print("\ntimeline:")
-    print("\n".join(timeline.lines()))
-    int8 = final["status"]["evaluation"]["int8"]["value"]
-    print("\nheld-out figures on this CPU:")
-    print("\n".join(view.evaluation(final["status"])))
-    print(f"  TF-IDF with logistic regression: {simple:.4f}; INT8 is {100 * (int8 - simple):+.1f} points")
+    conclusion.show(final, url=url, timeline=timeline, simple=simple)
 
 
 if __name__ == "__main__":
