@@ -14,7 +14,7 @@ UID_LENGTH: Final = 8
 
 
 def current(seen: Observed) -> int:
-    """Return the newest attempt that was started, or 0."""
+    """Return the newest attempt whose Job was seen, or 0."""
     return max([seen.job.status.attempt, *seen.training])
 
 
@@ -24,7 +24,7 @@ def job(seen: Observed) -> Job | None:
 
 
 def has_started(seen: Observed) -> bool:
-    """Tell whether training was started before; the status says so even when the Job was deleted."""
+    """Tell whether a training Job was seen before; the status says so even when the Job was deleted."""
     return bool(seen.training) or seen.job.status.training is not None
 
 
@@ -66,7 +66,7 @@ def _failures(each: Job, seen: Observed) -> Iterator[datetime]:
 
 def num_failures(seen: Observed, *, since: datetime | None = None) -> int:
     """Return the failures of the program in all attempts, or those from *since* on."""
-    times = [time for each in seen.training.values() for time in _failures(each, seen)]
+    times = [time for each in seen.training_jobs for time in _failures(each, seen)]
     return sum(since is None or time >= since for time in times)
 
 
@@ -78,4 +78,4 @@ def num_recent(seen: Observed) -> int:
 def num_disruptions(seen: Observed) -> int:
     """Return how often the infrastructure ended a pod or somebody deleted a Job."""
     deleted = current(seen) + 1 - len(seen.training) if has_started(seen) else 0
-    return sum(len(disrupted(each, seen)) for each in seen.training.values()) + deleted
+    return sum(len(disrupted(each, seen)) for each in seen.training_jobs) + deleted

@@ -73,8 +73,6 @@ class Decision:
     """State of the rollout; None: as it was."""
     history: tuple[HistoryEntry, ...] | None = None
     """Models of the service from now on; None: as observed."""
-    attempt: int | None = None
-    """Training attempt from now on; None: as it was."""
     requeue_after: timedelta | None = None
 
 

@@ -43,7 +43,7 @@ def given_up(pod: Pod, seen: Observed) -> Delete:
 
 def lost(seen: Observed) -> tuple[Delete, ...]:
     """Return the removal of every lost pod of the job's Jobs."""
-    jobs = [seen.preflight, *(seen.training[attempt] for attempt in sorted(seen.training)), seen.optimize]
+    jobs = [seen.preflight, *seen.training_jobs, seen.optimize]
     pods = [pod for job in jobs if job is not None for pod in job.pods]
     return tuple(given_up(pod, seen) for pod in pods if is_lost(pod, seen))
 

@@ -37,3 +37,8 @@ class Observed:
     """What training pods said last, by pod name."""
     silent_nodes: Mapping[str, datetime | None] = field(default_factory=dict)
     """Nodes of our pods that are not Ready, and since when; None: the node is gone."""
+
+    @property
+    def training_jobs(self) -> tuple[Job, ...]:
+        """Return the training Jobs, oldest attempt first."""
+        return tuple(self.training[attempt] for attempt in sorted(self.training))

@@ -36,8 +36,7 @@ def result(job: Job | None) -> Result | None:
 
 def training_result(seen: Observed) -> Result | None:
     """Return the result of training when its Job is complete, or when it lingers; None: there is none yet."""
-    for attempt in sorted(seen.training, reverse=True):
-        job = seen.training[attempt]
+    for job in reversed(seen.training_jobs):
         found = result(job)
         if found is not None and found.artifact is not None and (job.complete or _lingers(job, seen)):
             return found
@@ -115,7 +114,7 @@ def failure_of(pod: Pod, *, component: str) -> LastFailure:
 def newest_failure(seen: Observed) -> LastFailure | None:
     """Return the newest failure of any pod, or the one in the status when that is newer or its pod is gone."""
     jobs = [(names.PREFLIGHT, seen.preflight), (names.OPTIMIZE, seen.optimize)]
-    jobs += [(names.TRAIN, job) for job in seen.training.values()]
+    jobs += [(names.TRAIN, job) for job in seen.training_jobs]
     found = [failure_of(pod, component=component) for component, job in jobs for pod in failed(job)]
     known = seen.job.status.last_failure
     return max([*([known] if known is not None else []), *found], key=_order, default=None)

@@ -22,7 +22,7 @@ def next_status(seen: Observed, decision: Decision, facts: tuple[Fact, ...]) -> 
     ends = any(fact.type in (SUCCEEDED, FAILED) and fact.status for fact in decision.facts)
     wanted = job.spec.training.replicas
     running = 0 if ends else sum(pod.phase == "Running" for pod in present(seen))
-    training = _training(seen, decision)
+    training = _training(seen)
     artifacts = Artifacts(model=results.model(seen), optimized=results.served(seen))
     has_artifacts = artifacts.model is not None or artifacts.optimized is not None
     in_training = decision.phase == "Training"
@@ -36,7 +36,7 @@ def next_status(seen: Observed, decision: Decision, facts: tuple[Fact, ...]) -> 
         selector=_selector(seen),
         start_time=old.start_time or now,
         completion_time=old.completion_time or (now if ends else None),
-        attempt=decision.attempt if decision.attempt is not None else attempts.current(seen),
+        attempt=attempts.current(seen),
         training=training,
         artifacts=artifacts if has_artifacts else old.artifacts,
         evaluation=results.evaluation(seen),
@@ -78,10 +78,14 @@ def _selector(seen: Observed) -> str:
     return f"{names.JOB_LABEL}={seen.job.name},{names.COMPONENT_LABEL}={names.TRAIN}"
 
 
-def _training(seen: Observed, decision: Decision) -> TrainingStatus | None:
-    """Return the progress of training; None before it began: that it is set says that it was started."""
+def _training(seen: Observed) -> TrainingStatus | None:
+    """
+    Return the progress of training; None before it began: that it is set says that a Job of it was seen.
+
+    A Job that was only asked for is not told of: a cache that is behind would then look as if somebody had deleted it.
+    """
     old = seen.job.status.training
-    if old is None and not seen.training and decision.attempt is None:
+    if not attempts.has_started(seen):
         return None
     base = old or TrainingStatus()
     running = {pod.name for pod in present(seen) if pod.phase == "Running"}

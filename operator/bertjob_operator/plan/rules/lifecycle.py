@@ -118,7 +118,7 @@ def _jobs(seen: Observed) -> Iterator[tuple[Job, str]]:
     for job, component in ((seen.preflight, names.PREFLIGHT), (seen.optimize, names.OPTIMIZE)):
         if job is not None:
             yield job, component
-    for job in seen.training.values():
+    for job in seen.training_jobs:
         yield job, names.TRAIN
 
 

@@ -45,7 +45,7 @@ def _where(seen: Observed) -> str:
 
 def user_error(seen: Observed) -> Decision | None:
     """Fail on what trying again does not mend: exit code 42 in any pod."""
-    pods = [pod for job in seen.training.values() for pod in results.failed(job)]
+    pods = [pod for job in seen.training_jobs for pod in results.failed(job)]
     pod = results.with_code(pods, USER_ERROR)
     if pod is not None:
         failure = results.failure_of(pod, component=names.TRAIN)
@@ -138,7 +138,6 @@ def _started(seen: Observed, name: str, attempt: int) -> Decision:
         facts=_facts(seen),
         apply=(*apply, jobs.train(seen, attempt=attempt, store_host=host)),
         delete=delete,
-        attempt=attempt,
         requeue_after=LOOK,
     )
 
