@@ -241,16 +241,28 @@ def test_server_tells_its_state(server: Server) -> None:
 def test_accepted_requests_are_finished_after_sigterm(folder: Path) -> None:
     """Requests under way when SIGTERM comes are answered, and the server ends with 0."""
     running = start(folder)
-    texts = ["good bad cold " * 10] * 256
+    body = json.dumps({"instances": ["good bad cold"] * 32}).encode()
+    accepted, signalled = threading.Event(), threading.Event()
+
+    def parts() -> Iterator[bytes]:
+        yield body[:-1]
+        accepted.set()
+        assert signalled.wait(30)
+        yield body[-1:]
+
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(running.predict, texts)
-        eventually(lambda: "requests_in_flight 1" in running.client.get(f"{running.url}/metrics").text)
-        code = stop(running)
+        answer = pool.submit(running.client.post, f"{running.url}/v1/models/toy:predict", content=parts())
+        assert accepted.wait(30)
+        with httpx.Client() as other:
+            eventually(lambda: "requests_in_flight 1" in other.get(f"{running.url}/metrics").text)
+        running.process.send_signal(signal.SIGTERM)
+        eventually(lambda: any("Shutting down" in line for line in running.log))
+        signalled.set()
         response = answer.result()
 
-    assert code == 0, "".join(running.log)
+    assert stop(running) == 0, "".join(running.log)
     assert response.status_code == 200
-    assert len(response.json()["predictions"]) == 256
+    assert len(response.json()["predictions"]) == 32
 
 
 @pytest.mark.parametrize("name", ["model.bin", "tokenizer.json", "golden.json", "manifest.json"])
