@@ -1,5 +1,7 @@
 """Order and options that every test shares."""
 
+import signal
+
 import pytest
 from hypothesis import settings
 
@@ -7,6 +9,9 @@ from hypothesis import settings
 settings.register_profile("fixed", derandomize=True)
 settings.register_profile("explore", derandomize=False)
 settings.load_profile("fixed")
+
+# A shell that runs us in the background has SIGINT ignored, and every program that a test interrupts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["support.cluster"]  # as a plugin, a cluster is one per run and not one per folder
 

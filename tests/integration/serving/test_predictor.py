@@ -1,6 +1,7 @@
 """The model server as a process, on an artifact that optimize made."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import shutil
@@ -90,7 +91,7 @@ def start(folder: Path, *more: str) -> Server:
 
 
 def stop(server: Server) -> int:
-    """Ask the predictor to end and return its exit code."""
+    """Ask the predictor to end, or take notice that it has, and return its exit code."""
     server.process.send_signal(signal.SIGTERM)
     code = server.process.wait(40)
     server.reader.join()
@@ -116,12 +117,22 @@ def folder(made: Step) -> Path:
     return Path(result.artifact.uri.removeprefix("file://"))
 
 
+@contextlib.contextmanager
+def running(folder: Path, *more: str) -> Iterator[Server]:
+    """Run a predictor that must end well; it ends when the test fails, too."""
+    server = start(folder, *more)
+    try:
+        yield server
+    finally:
+        code = stop(server)
+    assert code == 0, "".join(server.log)
+
+
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Server]:
     """Return a running predictor with small limits."""
-    running = start(folder, "--max_batch=8", "--max_chars=200", "--max_body_bytes=2000")
-    yield running
-    assert stop(running) == 0, "".join(running.log)
+    with running(folder, "--max_batch=8", "--max_chars=200", "--max_body_bytes=2000") as found:
+        yield found
 
 
 def test_golden_texts_are_answered_as_recorded(server: Server, folder: Path) -> None:
@@ -240,7 +251,6 @@ def test_server_tells_its_state(server: Server) -> None:
 
 def test_accepted_requests_are_finished_after_sigterm(folder: Path) -> None:
     """Requests under way when SIGTERM comes are answered, and the server ends with 0."""
-    running = start(folder)
     body = json.dumps({"instances": ["good bad cold"] * 32}).encode()
     accepted, signalled = threading.Event(), threading.Event()
 
@@ -250,17 +260,15 @@ def test_accepted_requests_are_finished_after_sigterm(folder: Path) -> None:
         assert signalled.wait(30)
         yield body[-1:]
 
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(running.client.post, f"{running.url}/v1/models/toy:predict", content=parts())
+    with running(folder) as server, concurrent.futures.ThreadPoolExecutor(1) as pool, httpx.Client() as other:
+        answer = pool.submit(server.client.post, f"{server.url}/v1/models/toy:predict", content=parts())
         assert accepted.wait(30)
-        with httpx.Client() as other:
-            eventually(lambda: "requests_in_flight 1" in other.get(f"{running.url}/metrics").text)
-        running.process.send_signal(signal.SIGTERM)
-        eventually(lambda: any("Shutting down" in line for line in running.log))
+        eventually(lambda: "requests_in_flight 1" in other.get(f"{server.url}/metrics").text)
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: any("Shutting down" in line for line in server.log))
         signalled.set()
         response = answer.result()
 
-    assert stop(running) == 0, "".join(running.log)
     assert response.status_code == 200
     assert len(response.json()["predictions"]) == 32
 
