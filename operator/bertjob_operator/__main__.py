@@ -85,28 +85,28 @@ async def _serve(options: argparse.Namespace, settings: Settings) -> None:
         metrics = Metrics()
         operator = Operator(cluster, settings, observer=metrics.observe)
         metrics.watch_queue(operator.controller.queue)
-        ready = {"http": lambda: True}
+        elector = None if options.no_leader_election else _elector(cluster, options, settings)
+        if elector is not None:
+            metrics.watch_leader(elector)
+
+        def is_ready() -> bool:
+            # A standby has nothing to wait for: it is ready to take over.
+            return (elector is not None and not elector.leading) or operator.controller.synced
+
         async with health.serve(
-            ready=ready, metrics=metrics.text, host=options.health_host, port=options.health_port
+            ready={"caches synced": is_ready}, metrics=metrics.text, host=options.health_host, port=options.health_port
         ) as port:
             logger.info("health and metrics on port %d", port)
-            await _until_signal(_lead(operator, cluster, metrics, options=options, settings=settings))
+            await _until_signal(operator.run() if elector is None else elector.run(operator.run))
 
 
-async def _lead(
-    operator: Operator, cluster: HttpCluster, metrics: Metrics, *, options: argparse.Namespace, settings: Settings
-) -> None:
-    if options.no_leader_election:
-        await operator.run()
-        return
-    elector = Elector(
+def _elector(cluster: HttpCluster, options: argparse.Namespace, settings: Settings) -> Elector:
+    return Elector(
         cluster,
         namespace=options.lease_namespace or os.environ.get("POD_NAMESPACE") or "default",
         name=options.lease_name,
         identity=f"{settings.instance}-{secrets.token_hex(4)}",
     )
-    metrics.watch_leader(elector)
-    await elector.run(operator.run)
 
 
 async def _until_signal(work: Coroutine[None, None, None]) -> None:

@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.cluster import install_crd
 from support.fake_kubelet import MODEL, SERVED, End, FakeKubelet, add_node, fails
 from support.jobs import a_job
 from support.operating import SETTINGS, condition, gone, together, until, watching
@@ -28,15 +27,6 @@ from bertjob_operator.shell.operator import run
 from bertjob_operator.shell.settings import Settings
 
 pytestmark = pytest.mark.cluster
-
-MakeNamespace = Callable[[LocalCluster], str]
-
-
-@pytest.fixture
-def namespace(real_controllers: LocalCluster, make_namespace: MakeNamespace) -> str:
-    """Return a fresh namespace of a cluster that knows BertJobs."""
-    install_crd(real_controllers)
-    return make_namespace(real_controllers)
 
 
 def _wanted(namespace: str, **spec: Any) -> Object:
@@ -145,7 +135,7 @@ async def _ended(cluster: Cluster, wanted: Object) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("when", ["crash_before", "crash_after"])
 async def test_any_crash_is_repaired(
-    real_controllers: LocalCluster, make_namespace: MakeNamespace, namespace: str, when: str
+    real_controllers: LocalCluster, make_namespace: Callable[[LocalCluster], str], namespace: str, when: str
 ) -> None:
     """Whatever write is the last of an operator, the next one ends the job alike, with no child twice or left over."""
     async with _kubelet(real_controllers) as (cluster, kubelet):
