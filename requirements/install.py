@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import venv
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,8 +34,19 @@ try:
 except ImportError:
     print("null")
 else:
-    print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda}))
+    from pathlib import Path
+    site = str(Path(torch.__file__).resolve().parent.parent)
+    print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "site": site}))
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnTorch:
+    """A torch that the user has."""
+
+    version: str
+    site: str
+    """Folder that Python finds it in."""
 
 
 def main() -> int:
@@ -63,23 +75,23 @@ def _digest() -> str:
     return hashlib.sha256(content + sys.version.encode()).hexdigest()
 
 
-def _cpu_torch() -> str | None:
-    """Return the version of a CPU-only torch of this Python that the pins accept, or None."""
+def _cpu_torch() -> OwnTorch | None:
+    """Return a CPU-only torch of this Python that the pins accept, or None."""
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=False)
     found = json.loads(done.stdout or "null") if done.returncode == 0 else None
     pinned = re.search(r"^torch==([0-9.]+)", (ROOT / "requirements/dev.txt").read_text(), re.MULTILINE)
     if found is None or pinned is None or found["cuda"] is not None:
         return None
-    version: str = found["version"]
-    return version if version.split("+", maxsplit=1)[0] == pinned[1] else None
+    accepted = found["version"].split("+", maxsplit=1)[0] == pinned[1]
+    return OwnTorch(version=found["version"], site=found["site"]) if accepted else None
 
 
-def _space_problem(target: Path, own_torch: str | None) -> str | None:
+def _space_problem(target: Path, own_torch: OwnTorch | None) -> str | None:
     needed = NEEDED_GIB - 5 if own_torch else NEEDED_GIB
     free = shutil.disk_usage(target.parent).free / GIB
     print(f"installing into {target}: about {needed} GB of disk, {free:.0f} GB free", flush=True)
     if own_torch:
-        print(f"taking the CPU-only torch {own_torch} of {sys.executable}", flush=True)
+        print(f"taking the CPU-only torch {own_torch.version} in {own_torch.site}", flush=True)
     return (
         None
         if free > needed
@@ -87,10 +99,13 @@ def _space_problem(target: Path, own_torch: str | None) -> str | None:
     )
 
 
-def _install(target: Path, own_torch: str | None) -> None:
+def _install(target: Path, own_torch: OwnTorch | None) -> None:
     uv = _uv()
-    site = ["--system-site-packages"] if own_torch else []
-    _run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, *site, str(target))
+    _run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(target))
+    if own_torch:
+        # Not --system-site-packages: it looks past a virtual environment, and that may be where the user has torch.
+        [packages] = target.glob("lib/python*/site-packages")
+        (packages / "own-torch.pth").write_text(f"{own_torch.site}\n")
     python = ["--quiet", "--python", str(target / "bin" / "python")]
     pins = _without_torch() if own_torch else ROOT / "requirements" / "dev.txt"
     _run(uv, "pip", "install", *python, "--require-hashes", "--no-deps", "-r", str(pins))

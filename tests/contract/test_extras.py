@@ -1,7 +1,10 @@
-"""Each program runs from its own pins alone, as in its image."""
+"""Each program runs from its own pins alone, as in its image, and a torch that the user has is not installed again."""
 
+import os
+import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -47,3 +50,31 @@ def test_program_imports_from_its_own_pins(extra: str, tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_own_cpu_torch_is_taken(tmp_path: Path) -> None:
+    """A CPU-only torch in the virtual environment that runs the installer is used, and no GPU library is installed."""
+    pinned = re.search(r"^torch==([0-9.]+)", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE)
+    assert pinned is not None
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, theirs], check=True)
+    torch = _packages(theirs) / "torch"
+    torch.mkdir()
+    # No real one: the build for CPUs is not on PyPI.
+    (torch / "__init__.py").write_text(f"from torch import version\n__version__ = '{pinned[1]}+cpu'\n")
+    (torch / "version.py").write_text("cuda = None\n")
+    argv = [theirs / "bin" / "python", ROOT / "requirements" / "install.py", f"--venv={ours}"]
+
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ""})
+
+    assert done.returncode == 0, done.stderr
+    assert f"taking the CPU-only torch {pinned[1]}+cpu in {_packages(theirs)}" in done.stdout
+    assert not [path.name for path in _packages(ours).iterdir() if path.name.startswith(("torch", "nvidia", "triton"))]
+    code = "import torch, transformers, bertjob_cli; print(torch.__version__)"
+    found = subprocess.run([ours / "bin" / "python", "-c", code], capture_output=True, text=True, check=False)
+    assert found.stdout == f"{pinned[1]}+cpu\n", found.stderr
+
+
+def _packages(venv: Path) -> Path:
+    return Path(sysconfig.get_path("purelib", "venv", vars={"base": str(venv)}))
