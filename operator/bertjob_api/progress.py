@@ -1,7 +1,7 @@
 """
-What a training supervisor answers to ``GET /progress``.
+What a training supervisor or an optimize step answers to ``GET /progress``.
 
-The leading operator asks every running supervisor; only the pod of rank 0 knows the loss, and it says so by ``rank``.
+The leading operator asks every running one; only the training pod of rank 0 knows the loss, and it says so by ``rank``.
 """
 
 from dataclasses import dataclass
@@ -28,12 +28,13 @@ class Committed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far this pod's training is."""
+    """How far this pod's work is."""
 
     rank: int | None = api_field("Lowest rank in this pod; unset while no worker runs.", default=None, minimum=0)
     world_size: int | None = api_field("Processes that train together.", default=None, minimum=1)
-    step: int | None = api_field("Optimizer steps done.", default=None, minimum=0)
-    total: int | None = api_field("Optimizer steps to do.", default=None, minimum=0)
+    step: int | None = api_field("Optimizer steps done, or held-out texts answered.", default=None, minimum=0)
+    total: int | None = api_field("Steps or texts to do.", default=None, minimum=0)
+    activity: str | None = api_field("What is being done, for people.", default=None, max_length=200)
     epoch: float | None = api_field("Passes over the data done.", default=None, minimum=0)
     loss: float | None = api_field("Training loss of the newest step.", default=None)
     samples_per_second: float | None = api_field("Examples per second over all nodes.", default=None, minimum=0)

@@ -140,7 +140,9 @@ class JobStatus:
     conditions: tuple[Condition, ...] = api_field("Observations.", default=(), max_items=16, list_key="type")
     replicas: int = api_field("Training pods that are running.", default=0, minimum=0)
     nodes: str | None = api_field("Running and wanted nodes, for display.", default=None, max_length=32)
-    progress: str | None = api_field("Training progress, for display.", default=None, max_length=32)
+    progress: str | None = api_field(
+        "Progress of training, or of optimize while it runs, for display.", default=None, max_length=32
+    )
     selector: str | None = api_field("Label selector of the training pods, for the scale subresource.", default=None)
     start_time: str | None = api_field("When the job was first seen.", default=None, timestamp=True)
     completion_time: str | None = api_field("When the job ended.", default=None, timestamp=True)

@@ -25,7 +25,7 @@ _NOT_WANTED: Final = {
 
 
 def screen(value: Object) -> list[str]:
-    """Return the lines for a job: a phase each, with a bar while it trains."""
+    """Return the lines for a job: a phase each, with a bar while it trains or optimizes."""
     spec, status = value["spec"], value.get("status", {})
     found = {item["type"]: item for item in status.get("conditions", ())}
     lines = []
@@ -41,6 +41,8 @@ def _phase_line(title: str, condition: Mapping[str, Any], status: Mapping[str, A
     text = condition.get("message", "")
     if title == "train" and condition.get("status") != "True":
         text = training(status.get("training") or {}) or text
+    if title == "optimize" and status.get("phase") == "Optimizing":
+        text = f"{bar(_fraction(status.get('progress')))} {text}"
     return f"  {mark}  {title:<10} {text}".rstrip()
 
 
@@ -56,6 +58,11 @@ def training(progress: Mapping[str, Any]) -> str:
     if progress.get("resumedFromStep"):
         parts.append(f"resumed from step {progress['resumedFromStep']}")
     return ", ".join(parts)
+
+
+def _fraction(percent: str | None) -> float:
+    """Return the fraction of 1 that a display such as ``57 %`` tells; 0 when there is none."""
+    return int(percent.partition(" ")[0]) / 100 if percent else 0.0
 
 
 def bar(fraction: float) -> str:

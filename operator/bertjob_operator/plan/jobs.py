@@ -91,6 +91,7 @@ def optimize(seen: Observed, *, model_uri: str, model_sha256: str, live_uri: str
         command=commands.optimize(job, model_uri=model_uri, model_sha256=model_sha256, live_uri=live_uri),
         image=(settings.image if settings else None) or job.spec.training.image,
         resources=settings.resources if settings else None,
+        port=names.PROGRESS_PORT,
         with_shared_memory=True,
     )
     return _job(seen, names.optimize_name(job.name), program, seen.optimize)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 from bertjob_api import names
+from bertjob_api.progress import Progress
 from bertjob_api.status import Artifact, Evaluation, LastFailure
 from bertjob_api.termination import Result
 from bertjob_operator.plan import clock, text
@@ -72,6 +73,13 @@ def evaluation(seen: Observed) -> Evaluation | None:
         if pod.ended is not None and pod.ended.result is not None and pod.ended.result.evaluation is not None:
             return pod.ended.result.evaluation
     return seen.job.status.evaluation
+
+
+def optimize_progress(seen: Observed) -> Progress | None:
+    """Return what the running optimize pod said last, or None."""
+    pods = seen.optimize.pods if seen.optimize is not None else ()
+    running = [pod.name for pod in pods if pod.phase == "Running" and pod.name in seen.progress]
+    return seen.progress[running[-1]] if running else None
 
 
 def is_settling(job: Job, seen: Observed) -> bool:

@@ -32,7 +32,7 @@ def next_status(seen: Observed, decision: Decision, facts: tuple[Fact, ...]) -> 
         conditions=condition_list.merged(old, (*facts, *decision.facts), generation=job.generation, now=now),
         replicas=running,
         nodes=f"{running}/{wanted}" if in_training else None,
-        progress=_percent(training) or old.progress,
+        progress=_percent(results.optimize_progress(seen)) or _percent(training) or old.progress,
         selector=_selector(seen),
         start_time=old.start_time or now,
         completion_time=old.completion_time or (now if ends else None),
@@ -133,7 +133,7 @@ def _with_result(base: TrainingStatus, seen: Observed) -> TrainingStatus:
     return replace(base, step=found.steps, total=found.steps, eta_seconds=None)
 
 
-def _percent(training: TrainingStatus | None) -> str | None:
-    if training is None or training.step is None or not training.total:
+def _percent(progress: TrainingStatus | Progress | None) -> str | None:
+    if progress is None or progress.step is None or not progress.total:
         return None
-    return f"{min(100, 100 * training.step // training.total)} %"
+    return f"{min(100, 100 * progress.step // progress.total)} %"

@@ -1,5 +1,5 @@
 """
-Asks every running training pod how far it is.
+Asks every running training and optimize pod how far it is.
 
 No reconcile waits for an answer: what was said last stands on a board, and a change wakes the job.
 """
@@ -27,7 +27,7 @@ AT_ONCE: Final = 32
 
 class Board:
     """
-    The newest answer of each training pod.
+    The newest answer of each pod that tells its progress.
 
     Args:
         pods: store of the job's pods.
@@ -53,7 +53,7 @@ class Board:
                 await asyncio.sleep(self._interval)
 
     def _running(self) -> Iterator[Object]:
-        for pod in self._pods.by_label(names.COMPONENT_LABEL, names.TRAIN):
+        for pod in self._telling():
             status = pod.get("status") or {}
             if status.get("phase") == "Running" and status.get("podIP") and "deletionTimestamp" not in pod["metadata"]:
                 yield pod
@@ -66,8 +66,12 @@ class Board:
             self.answers[uid] = answer
             self._changed(pod)
 
+    def _telling(self) -> Iterator[Object]:
+        for component in (names.TRAIN, names.OPTIMIZE):
+            yield from self._pods.by_label(names.COMPONENT_LABEL, component)
+
     def _forget(self) -> None:
-        known = {pod["metadata"]["uid"] for pod in self._pods.by_label(names.COMPONENT_LABEL, names.TRAIN)}
+        known = {pod["metadata"]["uid"] for pod in self._telling()}
         for uid in self.answers.keys() - known:
             del self.answers[uid]
 

@@ -18,7 +18,7 @@ class Settings:
     namespace: str | None = None
     """Namespace that is looked after; None: all."""
     progress_interval: timedelta = timedelta(seconds=10)
-    """How often training pods are asked for their progress."""
+    """How often training and optimize pods are asked for their progress."""
     workers: int = 8
     """BertJobs that are looked at at the same time."""
     local_files: bool = True

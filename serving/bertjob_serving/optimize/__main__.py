@@ -65,6 +65,7 @@ def _run(env: Mapping[str, str]) -> Result:
                 model_sha256=env[names.MODEL_SHA256_ENV],
                 scratch=Path(folder),
                 live_uri=env.get(names.LIVE_URI_ENV),
+                address=env.get(names.POD_IP_ENV),
             )
         )
 

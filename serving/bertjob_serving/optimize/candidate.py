@@ -17,7 +17,7 @@ import numpy as np
 import openvino as ov
 
 from bertjob_serving import cpu, engine, golden
-from bertjob_serving.optimize import contain, graph, int8, ir, measure, static
+from bertjob_serving.optimize import contain, graph, int8, ir, measure, progress, static
 from bertjob_serving.optimize.bundle import MODEL, Bundle
 from bertjob_serving.optimize.outcome import Latency, Outcome
 from bertjob_serving.optimize.weights import Array, Trained, read_trained
@@ -39,14 +39,19 @@ BUILDERS: Final[dict[str, Builder]] = {
 
 def produce(method: str, folder: Path) -> Outcome:
     """Build, measure and complete the artifact folder of *method* within the working folder; FP32 comes first."""
-    bundle = Bundle.load(folder)
-    target = folder / method
+    bundle, tell = Bundle.load(folder), progress.teller(folder, method)
+    target, count = folder / method, len(bundle.heldout)
     _log.info("%s: building", method)
+    tell("building", 0)
     ir.save(BUILDERS[method](read_trained(folder / MODEL), bundle), target)
     threads = bundle.settings.threads
     own = engine.Engine(target, threads=threads)
-    classes = measure.classes(own, bundle.heldout, name=method)
-    _log.info("%s: timing %d texts", method, min(len(bundle.heldout), bundle.settings.timed_texts))
+    _log.info("%s: answering %d held-out texts", method, count)
+    classes = measure.classes(
+        own, bundle.heldout, answered=lambda done: tell(f"{done} of {count} held-out texts answered", done)
+    )
+    _log.info("%s: timing %d texts", method, min(count, bundle.settings.timed_texts))
+    tell("timing", count)
     mix, longest = _times(method, own, bundle, folder)
     _write_tokenizer(folder / MODEL, target / TOKENIZER)
     (target / golden.FILE).write_bytes(golden.to_json(_golden(bundle, folder, target)))

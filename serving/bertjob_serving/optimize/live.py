@@ -109,7 +109,7 @@ def main(folder: Path) -> int:
     bundle = Bundle.load(folder)
     threads = bundle.settings.threads
     own = engine.Engine(folder / ARTIFACT, threads=threads)
-    classes = measure.classes(own, bundle.heldout, name="live")
+    classes = measure.classes(own, bundle.heldout)
     texts = measure.length_sample(bundle.heldout, wanted=bundle.settings.timed_texts)
     rounds = measure.interleaved(
         {"live": own.logits_of}, texts, rounds=bundle.settings.rounds, budget_s=bundle.settings.budget_s / 2

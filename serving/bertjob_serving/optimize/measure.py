@@ -1,6 +1,5 @@
 """What one engine answers, and how long it takes beside another one."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
@@ -9,9 +8,7 @@ import numpy as np
 
 from bertjob_serving.optimize.weights import Array
 
-_log = logging.getLogger(__name__)
 _BATCH: Final = 16
-_REPORT_S: Final = 5.0
 MIN_ROUNDS: Final = 5
 """Rounds that are timed whatever the budget says: fewer tell nothing about their spread."""
 
@@ -27,17 +24,16 @@ class Engine(Protocol):
         ...
 
 
-def classes(engine: Engine, texts: Sequence[Array], *, name: str) -> tuple[int, ...]:
-    """Return the class that *engine* gives to each of *texts*; *name* stands in the progress lines."""
+def classes(
+    engine: Engine, texts: Sequence[Array], *, answered: Callable[[int], None] = lambda _: None
+) -> tuple[int, ...]:
+    """Return the class that *engine* gives to each of *texts*; *answered* is told how many are done so far."""
     found: dict[int, int] = {}
-    reported = time.monotonic()
     for batch in batches([len(ids) for ids in texts], size=_BATCH):
         ids = np.stack([texts[index] for index in batch])
         tops = engine.logits(ids, np.ones_like(ids)).argmax(axis=1)
         found.update(zip(batch, tops.tolist(), strict=True))
-        if time.monotonic() - reported >= _REPORT_S:
-            reported = time.monotonic()
-            _log.info("%s: answered %d of %d held-out texts", name, len(found), len(texts))
+        answered(len(found))
     return tuple(found[index] for index in range(len(texts)))
 
 

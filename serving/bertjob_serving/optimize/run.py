@@ -1,18 +1,19 @@
 """The optimize step from top to bottom; every part that is done already is found in storage and not done again."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bertjob_api import layout, termination
+from bertjob_api import layout, names, termination
 from bertjob_api.digest import canonical_json
 from bertjob_api.job import BertJob
 from bertjob_api.parse import dump
 from bertjob_api.spec import Gate
 from bertjob_api.termination import Result
 from bertjob_serving import cpu
-from bertjob_serving.optimize import build, heldout, judging, live, report
+from bertjob_serving.optimize import build, heldout, judging, live, progress, report
 from bertjob_serving.optimize.bundle import MODEL, Bundle, Settings, spread
 from bertjob_serving.optimize.candidate import FP32
 from bertjob_serving.optimize.live import Live
@@ -44,6 +45,8 @@ class Inputs:
     live_uri: str | None = None
     """Artifact that is served now; None: there is none."""
     timeout_s: float = build.TIMEOUT_S
+    address: str | None = None
+    """IP address to tell the progress on; None: nobody asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +83,21 @@ def optimize(inputs: Inputs) -> Result:
         return committed
     prepared = _prepare(inputs, storage, run, source)
     shop = prepared.shop
-    fp32 = build.candidate(shop, FP32)
+    methods = spec.optimize.methods if spec.optimize is not None else ()
+    board = progress.Board(folder=shop.folder, methods=(FP32, *methods), texts=len(prepared.texts))
+    with progress.served(board, address=inputs.address, port=names.PROGRESS_PORT):
+        return _optimized(inputs, prepared, source, board)
+
+
+def _optimized(inputs: Inputs, prepared: Prepared, source: heldout.Source, board: progress.Board) -> Result:
+    """Build and measure every candidate, judge them, and commit."""
+    shop = prepared.shop
+    candidates = _candidates(shop, board)
+    fp32 = next(candidates)
     if isinstance(fp32, str):
         message = f"fp32: {fp32}"
         raise OptimizeError(message)
-    methods = spec.optimize.methods if spec.optimize is not None else ()
-    made: dict[str, Record | str] = {method: build.candidate(shop, method) for method in methods}
+    made = dict(zip(board.methods[1:], candidates, strict=True))
     measured = judging.Measured(
         expected=prepared.bundle.expected,
         fp32=fp32,
@@ -99,6 +111,13 @@ def optimize(inputs: Inputs) -> Result:
     _log.info("candidates on %s:\n%s", cpu.model(), report.table(rows))
     _commit(shop, source, rows, result)
     return result
+
+
+def _candidates(shop: build.Workshop, board: progress.Board) -> Iterator[Record | str]:
+    """Yield the record of each method on the board, or the reason why there is none."""
+    for method in board.methods:
+        yield build.candidate(shop, method)
+        board.finished += 1
 
 
 def _committed(storage: Storage, run: str) -> Result | None:

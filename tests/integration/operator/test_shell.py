@@ -19,6 +19,7 @@ from support.wrapped import Wrapped
 
 from bertjob_api import names
 from bertjob_api.cluster import BERT_JOB, EVENT, JOB, Change, InvalidError, Object, Ref, UnavailableError, ref_of
+from bertjob_cli.view import screen
 from bertjob_local.embedded import merge
 from bertjob_operator.runtime.store import Store
 from bertjob_operator.shell import progress
@@ -172,6 +173,21 @@ async def test_progress_reaches_the_status(supervisor: dict[str, Any]) -> None:
 
     training = job["status"]["training"]
     assert (training["step"], training["total"], training["loss"], training["restarts"]) == (57, 100, 0.5, 1)
+
+
+async def test_optimize_tells_what_it_does(supervisor: dict[str, Any]) -> None:
+    """What the optimize pod reports stands in the condition, with the percentage for people."""
+    supervisor["json"] = {"step": 30, "total": 120, "activity": "candidate 1 of 3, fp32: 30 of 40 texts answered"}
+    quick = replace(SETTINGS, progress_interval=timedelta(milliseconds=20))
+    cluster = await a_cluster()
+    kubelet = FakeKubelet(cluster, script={names.OPTIMIZE: [End(holds=True)]}, ip=supervisor["ip"])
+    async with together(cluster.run(), kubelet.run(), run(cluster, quick)):
+        await cluster.apply(a_job(optimize={}), manager="user")
+        job = await found(cluster, BERT_JOB, lambda each: each.get("status", {}).get("progress") == "25 %")
+
+    assert job["status"]["phase"] == "Optimizing"
+    assert condition(job, "Optimized")["message"] == supervisor["json"]["activity"]
+    assert f"{'#' * 6}{'.' * 18}] candidate 1 of 3" in "\n".join(screen(job))
 
 
 @pytest.mark.parametrize("change", [{"status": 503}, {"json": {"rank": "zero"}}, {"json": [1]}])

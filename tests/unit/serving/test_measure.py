@@ -36,7 +36,11 @@ def test_classes_come_in_the_order_of_the_texts() -> None:
     """Sorting by length for speed does not show in the result."""
     texts = [np.array([number % 9] * (1 + number % 4), np.int32) for number in range(50)]
 
-    assert measure.classes(_ByFirstToken(), texts, name="x") == tuple(number % 9 for number in range(50))
+    told: list[int] = []
+
+    assert measure.classes(_ByFirstToken(), texts, answered=told.append) == tuple(number % 9 for number in range(50))
+    assert told == sorted(told)
+    assert told[-1] == 50
 
 
 def test_rounds_alternate_and_the_cold_one_is_dropped() -> None:

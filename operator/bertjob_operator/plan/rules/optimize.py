@@ -56,7 +56,7 @@ def gave_up(seen: Observed) -> Decision | None:
         return None
     pods = results.failed(job)
     if not pods and results.is_settling(job, seen):
-        return waiting("gave_up", phase="Optimizing", facts=(_running(),), after=results.SETTLE)
+        return waiting("gave_up", phase="Optimizing", facts=(_running(seen),), after=results.SETTLE)
     failure = results.failure_of(pods[-1], component=names.OPTIMIZE) if pods else None
     message = failure.message if failure is not None else job.failed_message or "the optimize Job failed"
     reason = failure.reason if failure is not None else job.failed_reason or "OptimizeFailed"
@@ -69,9 +69,9 @@ def result_lost(seen: Observed) -> Decision | None:
     if job is None or not job.complete:
         return None
     if results.is_settling(job, seen):
-        return waiting("result_lost", phase="Optimizing", facts=(_running(),), after=results.SETTLE)
+        return waiting("result_lost", phase="Optimizing", facts=(_running(seen),), after=results.SETTLE)
     removal = Delete(ref=metadata.ref(seen.job, JOB, job.name), uid=job.uid)
-    return waiting("result_lost", phase="Optimizing", facts=(_running(),), delete=(removal,))
+    return waiting("result_lost", phase="Optimizing", facts=(_running(seen),), delete=(removal,))
 
 
 def optimizing(seen: Observed) -> Decision:
@@ -82,14 +82,16 @@ def optimizing(seen: Observed) -> Decision:
     return Decision(
         name="optimizing",
         phase="Optimizing",
-        facts=(_running(),),
+        facts=(_running(seen),),
         apply=(jobs.optimize(seen, model_uri=model.uri, model_sha256=model.sha256, live_uri=live),),
         requeue_after=LOOK,
     )
 
 
-def _running() -> Fact:
-    return _optimized("OptimizeRunning", "candidates are being built and measured", status=None)
+def _running(seen: Observed) -> Fact:
+    found = results.optimize_progress(seen)
+    activity = found.activity if found is not None else None
+    return _optimized("OptimizeRunning", activity or "candidates are being built and measured", status=None)
 
 
 def _failed(name: str, reason: str, message: str, failure: LastFailure | None) -> Decision:
