@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import s3_gateway
 from support.models import a_model_folder
 from support.waiting import eventually
 
@@ -152,3 +153,31 @@ def test_bad_input_is_one_clear_failure(spec: dict[str, Any], said: str, storage
     assert said in errors[0]
     assert "Traceback" not in err
     assert "training" not in json.loads(out)["status"]
+
+
+@pytest.mark.parametrize(
+    ("bucket", "env", "said"),
+    [
+        (s3_gateway.BUCKET, {"AWS_SECRET_ACCESS_KEY": "wrong"}, "wrong credentials"),
+        (s3_gateway.BUCKET, {"AWS_ACCESS_KEY_ID": "nobody"}, "wrong credentials"),
+        ("no-such-bucket", {}, "there is no bucket"),
+    ],
+    ids=["wrong secret", "unknown key", "no bucket"],
+)
+def test_storage_that_refuses_is_one_clear_failure(bucket: str, env: dict[str, str], said: str, tmp_path: Path) -> None:
+    """The bucket, what it lacks and the next step are named before anything is trained; no key is shown."""
+    path = tmp_path / "job.yaml"
+    path.write_text(json.dumps(JOB))
+    (tmp_path / "s3").mkdir()
+    with s3_gateway.running(tmp_path / "s3") as gateway:
+        argv = [sys.executable, "-m", "bertjob_cli.main", "run", str(path), "--storage", f"s3://{bucket}/tiny"]
+        full = {**os.environ, **gateway.env, **env, "XDG_STATE_HOME": str(tmp_path)}
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=full)
+
+    assert done.returncode == 1, done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    for part in (said, bucket, "spec.storage"):
+        assert part in errors[0]
+    assert "Traceback" not in done.stderr
+    assert "secret-key" not in done.stderr
