@@ -6,11 +6,10 @@ from typing import Final
 from bertjob_api import names
 from bertjob_api.cluster import JOB
 from bertjob_api.conditions import GATE_PASSED, OPTIMIZED
-from bertjob_api.status import LastFailure
-from bertjob_api.termination import USER_ERROR
 from bertjob_operator.plan import jobs, metadata, results, text
 from bertjob_operator.plan.effects import Decision, Delete, Fact
 from bertjob_operator.plan.observed import Observed
+from bertjob_operator.plan.rules import step
 from bertjob_operator.plan.rules.rule import Stage, failed, waiting
 
 LOOK: Final = timedelta(seconds=10)
@@ -42,11 +41,8 @@ def done(seen: Observed) -> tuple[Fact, ...]:
 
 def refused(seen: Observed) -> Decision | None:
     """Fail when the gate refused every candidate, or the input is wrong: trying again gives the same."""
-    pod = results.with_code(results.failed(seen.optimize), USER_ERROR)
-    if pod is None:
-        return None
-    failure = results.failure_of(pod, component=names.OPTIMIZE)
-    return _failed("refused", failure.reason, failure.message, failure)
+    failure = step.refusal(seen.optimize, component=names.OPTIMIZE)
+    return _failed("refused", failure) if failure is not None else None
 
 
 def gave_up(seen: Observed) -> Decision | None:
@@ -54,13 +50,9 @@ def gave_up(seen: Observed) -> Decision | None:
     job = seen.optimize
     if job is None or not job.failed:
         return None
-    pods = results.failed(job)
-    if not pods and results.is_settling(job, seen):
+    if step.is_unexplained(job, seen):
         return waiting("gave_up", phase="Optimizing", facts=(_running(seen),), after=results.SETTLE)
-    failure = results.failure_of(pods[-1], component=names.OPTIMIZE) if pods else None
-    message = failure.message if failure is not None else job.failed_message or "the optimize Job failed"
-    reason = failure.reason if failure is not None else job.failed_reason or "OptimizeFailed"
-    return _failed("gave_up", reason, message, failure)
+    return _failed("gave_up", step.surrender(job, component=names.OPTIMIZE))
 
 
 def result_lost(seen: Observed) -> Decision | None:
@@ -94,11 +86,11 @@ def _running(seen: Observed) -> Fact:
     return _optimized("OptimizeRunning", activity or "candidates are being built and measured", status=None)
 
 
-def _failed(name: str, reason: str, message: str, failure: LastFailure | None) -> Decision:
-    facts: tuple[Fact, ...] = (_optimized(reason, message, status=False),)
-    if reason.startswith("Gate"):
-        facts = (*facts, _gate(reason, message, status=False))
-    return failed(name, reason=reason, message=message, facts=facts, failure=failure)
+def _failed(name: str, why: step.Failure) -> Decision:
+    facts: tuple[Fact, ...] = (_optimized(why.reason, why.message, status=False),)
+    if why.reason.startswith("Gate"):
+        facts = (*facts, _gate(why.reason, why.message, status=False))
+    return failed(name, reason=why.reason, message=why.message, facts=facts, failure=why.last)
 
 
 def _measured(seen: Observed) -> str:

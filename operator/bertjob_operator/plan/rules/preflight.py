@@ -5,11 +5,10 @@ from typing import Final
 
 from bertjob_api import names
 from bertjob_api.conditions import ACCEPTED
-from bertjob_api.status import LastFailure
-from bertjob_api.termination import USER_ERROR
 from bertjob_operator.plan import condition_list, jobs, overlay, results, text
 from bertjob_operator.plan.effects import Decision, Fact
 from bertjob_operator.plan.observed import Observed
+from bertjob_operator.plan.rules import step
 from bertjob_operator.plan.rules.rule import Stage, failed, waiting
 
 LOOK: Final = timedelta(seconds=10)
@@ -37,16 +36,14 @@ def overlay_reserved(seen: Observed) -> Decision | None:
     """Refuse an overlay that sets what the operator sets."""
     template = jobs.train_template(seen, attempt=0, store_host="")
     found = overlay.problems(seen.job.spec.training.pod_template, template)
-    return _refused("overlay_reserved", "InvalidPodTemplate", "; ".join(found)) if found else None
+    failure = step.Failure(reason="InvalidPodTemplate", message="; ".join(found))
+    return _refused("overlay_reserved", failure) if found else None
 
 
 def input_refused(seen: Observed) -> Decision | None:
     """Fail when preflight found a mistake that trying again does not mend."""
-    pod = results.with_code(results.failed(seen.preflight), USER_ERROR)
-    if pod is None:
-        return None
-    failure = results.failure_of(pod, component=names.PREFLIGHT)
-    return _refused("input_refused", failure.reason, failure.message, failure)
+    failure = step.refusal(seen.preflight, component=names.PREFLIGHT)
+    return _refused("input_refused", failure) if failure is not None else None
 
 
 def preflight_gave_up(seen: Observed) -> Decision | None:
@@ -54,18 +51,14 @@ def preflight_gave_up(seen: Observed) -> Decision | None:
     job = seen.preflight
     if job is None or not job.failed:
         return None
-    pods = results.failed(job)
-    if not pods and results.is_settling(job, seen):
+    if step.is_unexplained(job, seen):
         return waiting(
             "preflight_gave_up",
             phase="Pending",
             facts=(_checking("preflight has failed; its pods are being looked at"),),
             after=results.SETTLE,
         )
-    failure = results.failure_of(pods[-1], component=names.PREFLIGHT) if pods else None
-    reason = failure.reason if failure is not None else job.failed_reason or "PreflightFailed"
-    message = failure.message if failure is not None else job.failed_message or "the preflight Job failed"
-    return _refused("preflight_gave_up", reason, message, failure)
+    return _refused("preflight_gave_up", step.surrender(job, component=names.PREFLIGHT))
 
 
 def preflight_running(seen: Observed) -> Decision:
@@ -86,9 +79,9 @@ def _checking(message: str) -> Fact:
     return Fact(type=ACCEPTED, status=None, reason="PreflightRunning", message=text.sentence(message))
 
 
-def _refused(name: str, reason: str, message: str, failure: LastFailure | None = None) -> Decision:
-    fact = Fact(type=ACCEPTED, status=False, reason=text.reason(reason), message=text.sentence(message))
-    return failed(name, reason=reason, message=message, facts=(fact,), failure=failure)
+def _refused(name: str, why: step.Failure) -> Decision:
+    fact = Fact(type=ACCEPTED, status=False, reason=text.reason(why.reason), message=text.sentence(why.message))
+    return failed(name, reason=why.reason, message=why.message, facts=(fact,), failure=why.last)
 
 
 STAGE = Stage(
