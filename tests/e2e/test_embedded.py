@@ -156,6 +156,27 @@ def test_bad_input_is_one_clear_failure(spec: dict[str, Any], said: str, storage
 
 
 @pytest.mark.parametrize(
+    ("path", "content", "said"),
+    [
+        ("data/train.jsonl", b'{"text": "", "label": "good"}\n' * 8, "train.jsonl:1: column 'text' is empty"),
+        ("tiny/model.safetensors", b"\x00" * 64, "model.safetensors"),
+    ],
+    ids=["empty text", "corrupt weights"],
+)
+def test_damaged_input_is_one_clear_failure(path: str, content: bytes, said: str, storage: Path) -> None:
+    """A file that holds something else than it should is named in one message, before a step is trained."""
+    (storage / path).write_bytes(content)
+    code, out, err = _run(storage)
+
+    assert code == 1, err
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert said in errors[0]
+    assert "Traceback" not in err
+    assert json.loads(out)["status"].get("training", {}).get("step", 0) == 0
+
+
+@pytest.mark.parametrize(
     ("bucket", "env", "said"),
     [
         (s3_gateway.BUCKET, {"AWS_SECRET_ACCESS_KEY": "wrong"}, "wrong credentials"),
