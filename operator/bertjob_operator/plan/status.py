@@ -32,7 +32,7 @@ def next_status(seen: Observed, decision: Decision, facts: tuple[Fact, ...]) -> 
         conditions=condition_list.merged(old, (*facts, *decision.facts), generation=job.generation, now=now),
         replicas=running,
         nodes=f"{running}/{wanted}" if in_training else None,
-        progress=_percent(results.optimize_progress(seen)) or _percent(training) or old.progress,
+        progress=_progress(seen, decision, training),
         selector=_selector(seen),
         start_time=old.start_time or now,
         completion_time=old.completion_time or (now if ends else None),
@@ -131,6 +131,14 @@ def _with_result(base: TrainingStatus, seen: Observed) -> TrainingStatus:
     if found is None or found.steps is None:
         return base
     return replace(base, step=found.steps, total=found.steps, eta_seconds=None)
+
+
+def _progress(seen: Observed, decision: Decision, training: TrainingStatus | None) -> str | None:
+    """Return how far optimize is while it runs, else how far training is; what was known stays while nobody says more."""
+    old = seen.job.status
+    if decision.phase == "Optimizing":
+        return _percent(results.optimize_progress(seen)) or (old.progress if old.phase == "Optimizing" else "0 %")
+    return _percent(training) or old.progress
 
 
 def _percent(progress: TrainingStatus | Progress | None) -> str | None:
