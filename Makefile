@@ -1,7 +1,9 @@
 # Everything a person types. `make` alone lists it.
-# The first that really starts: a version manager's shim may stand for a Python that is not there.
-PYTHON ?= $(shell for name in python3.12 python3.11 python3.13 python3; do $$name -c '' 2>/dev/null && echo $$name && break; done)
 BIN := .venv/bin
+# The Python that .venv has, so that `make env PYTHON=python3.13` says it once; else the first that really starts: a version
+# manager's shim may stand for a Python that is not there.
+PYTHON ?= $(shell for name in $(BIN)/python python3.12 python3.11 python3.13 python3; do \
+	$$name -c '' 2>/dev/null && echo $$name && break; done)
 
 .DEFAULT_GOAL := help
 .PHONY: help env parts demo demo-cluster test test-all lint pins crd clean

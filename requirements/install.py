@@ -8,6 +8,7 @@ has is taken instead of the CUDA build from PyPI, which saves 4 GB.
 """
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +17,8 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,14 +62,44 @@ def main() -> int:
         return _fail(f"this Python is {found}, expected 3.11 to 3.13; set PYTHON, as in: make env PYTHON=python3.12")
     stamp = target / "installed"
     pins = _digest()
-    if stamp.exists() and stamp.read_text() == pins:
+    if _reads(stamp, pins):
         return 0
-    own_torch = _cpu_torch()
-    if (problem := _space_problem(target, own_torch)) is not None:
-        return _fail(problem)
-    _install(target, own_torch)
-    stamp.write_text(pins)
+    with _alone(target.parent):
+        if _reads(stamp, pins):
+            return 0
+        own_torch = _cpu_torch()
+        if (problem := _space_problem(target, own_torch)) is not None:
+            return _fail(problem)
+        _install(target, own_torch)
+        stamp.write_text(pins)
     return 0
+
+
+def _reads(stamp: Path, pins: str) -> bool:
+    return stamp.exists() and stamp.read_text() == pins
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold *folder* and the cache: the kernel lets go of them even after kill -9."""
+    try:
+        CACHE.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(
+            _fail(f"cannot make the cache folder {CACHE}: {error.strerror}; set BERTJOB_CACHE to a folder of yours")
+        )
+    held = [os.open(path, os.O_RDONLY) for path in (folder, CACHE)]
+    try:
+        for number in held:
+            try:
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print("another installation is under way; waiting for it", flush=True)
+                fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        for number in held:
+            os.close(number)
 
 
 def _digest() -> str:
@@ -106,7 +139,9 @@ def _install(target: Path, own_torch: OwnTorch | None) -> None:
         # Not --system-site-packages: it looks past a virtual environment, and that may be where the user has torch.
         [packages] = target.glob("lib/python*/site-packages")
         (packages / "own-torch.pth").write_text(f"{own_torch.site}\n")
-    python = ["--quiet", "--python", str(target / "bin" / "python")]
+    # Gigabytes come the first time: on a terminal uv shows how far it is, and lists what it installed.
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
+    python = [*quiet, "--python", str(target / "bin" / "python")]
     pins = _without_torch() if own_torch else ROOT / "requirements" / "dev.txt"
     _run(uv, "pip", "install", *python, "--require-hashes", "--no-deps", "-r", str(pins))
     _run(
@@ -158,4 +193,8 @@ def _fail(message: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted; the next call begins again with what is downloaded", file=sys.stderr)
+        sys.exit(130)
