@@ -29,7 +29,6 @@ from bertjob_local.binaries import BuildError
 from bertjob_local.parts import ClusterFailedError, LocalCluster, Settings
 from bertjob_local.parts.control import NotRunningError
 from bertjob_local.parts.layout import default_root
-from bertjob_storage import open_storage
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = Path(os.path.relpath(ROOT / "examples"))
@@ -137,13 +136,9 @@ def demo(cluster: LocalCluster, *, scratch: Path) -> int:
 
 def put_data(shell: Shell, folder: Path) -> float:
     """Put the quickstart's data where its YAML looks for it, and return the accuracy of a simple baseline on it."""
-    train, held_out = quickstart_data.write(folder)
-    print(f"data: {len(train)} sentences to learn from, {len(held_out)} of other modules held out")
     prefix = jobfile.read(JOB)["spec"]["storage"]["prefix"]
-    storage = open_storage(prefix, shell.env)
-    for path in sorted(folder.glob("*.jsonl")):
-        storage.upload(f"{prefix}/data/{path.name}", path)
-        print(f"uploaded {prefix}/data/{path.name}")
+    quickstart_data.write(folder)
+    print(shell.run(sys.executable, str(EXAMPLES / "quickstart_data.py"), f"--to={prefix}/data"), end="")
     return baseline.accuracy(folder)
 
 

@@ -13,13 +13,19 @@ import ast
 import hashlib
 import importlib.util
 import json
+import os
 import re
+import sys
 import sysconfig
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from bertjob_storage import open_storage
+from bertjob_storage.protocol import StorageError
 
 STANDARD: Final = "standard:"
 """Marks a module of the standard library; the others are folders or modules of installed packages."""
@@ -109,6 +115,18 @@ def write(folder: Path) -> tuple[list[Example], list[Example]]:
     return train, held_out
 
 
+def put(to: str, env: Mapping[str, str] = os.environ) -> tuple[list[Example], list[Example]]:
+    """Do as ``write`` does in a folder or, with the AWS_ variables of *env*, below an ``s3://`` URI."""
+    if not to.startswith("s3://"):
+        return write(Path(to))
+    storage = open_storage(to, env)
+    with tempfile.TemporaryDirectory() as folder:
+        written = write(Path(folder))
+        for path in sorted(Path(folder).iterdir()):
+            storage.upload(f"{to.rstrip('/')}/{path.name}", path)
+    return written
+
+
 def _split_modules(examples: list[Example]) -> tuple[list[Example], list[Example]]:
     modules: dict[str, list[Example]] = {}
     for example in examples:
@@ -171,16 +189,21 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def main() -> None:
-    """Write the files and say what is in them."""
+def main() -> int:
+    """Write the files and say what is in them; 1 when they cannot be written."""
     parser = argparse.ArgumentParser(description="Write the quickstart's train.jsonl and validation.jsonl.")
-    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder for both files")
-    folder: Path = parser.parse_args().to
-    train, held_out = write(folder)
-    print(f"{folder}: {len(train)} training and {len(held_out)} held-out sentences")
+    parser.add_argument("--to", required=True, metavar="DIR|s3://...", help="where to put both files")
+    to: str = parser.parse_args().to
+    try:
+        train, held_out = put(to)
+    except (OSError, ValueError, StorageError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{to}: {len(train)} training and {len(held_out)} held-out sentences")
     for label, count in sorted(Counter(each.label for each in train).items()):
         print(f"  {label:<16} {count}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

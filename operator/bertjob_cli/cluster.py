@@ -1,10 +1,19 @@
 """The cluster that the shell points at, for commands that look at a BertJob there."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from bertjob_api.cluster import BERT_JOB, Cluster, ClusterError, Object, UnavailableError
 from bertjob_operator.runtime.http import connect
+
+
+def is_configured(env: Mapping[str, str]) -> bool:
+    """Return whether anything says which cluster to use; kubectl would silently try localhost:8080."""
+    return (
+        any(env.get(name) for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"))
+        or (Path.home() / ".kube" / "config").is_file()
+    )
 
 
 @asynccontextmanager

@@ -38,7 +38,8 @@ def read(path: Path) -> Object:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise JobFileError(str(path), [f"cannot be read ({error}); name a YAML file with a BertJob"]) from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise JobFileError(str(path), [f"cannot be read ({why}); name a YAML file with a BertJob"]) from error
     try:
         documents = [value for value in yaml.load_all(text, Loader) if value is not None]
     except yaml.YAMLError as error:

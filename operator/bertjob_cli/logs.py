@@ -1,11 +1,13 @@
 """``bertjob logs``: what the pods of a BertJob on a cluster said."""
 
 import argparse
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from bertjob_api import names
+from bertjob_cli.cluster import is_configured
 from bertjob_local import binaries
 
 COMPONENTS = (names.PREFLIGHT, names.STORE, names.TRAIN, names.OPTIMIZE)
@@ -28,6 +30,8 @@ def main(options: argparse.Namespace) -> int:
     found = shutil.which("kubectl") or binaries.locate("kubectl")
     if found is None:
         raise ValueError("kubectl: is not in PATH; install it, or build it with `python -m bertjob_local.binaries`")
+    if not is_configured(os.environ):
+        raise ValueError("no cluster: KUBECONFIG is not set, ~/.kube/config is not there, and this is no pod")
     done = subprocess.run(argv(Path(found), options), check=False)
     return done.returncode
 

@@ -17,9 +17,15 @@ def with_storage(value: Object, storage: str | None) -> Object:
         value: a BertJob object.
         storage: s3:// URI; a folder, which needs no credentials; None: as the file says.
 
+    Raises:
+        ValueError: *storage* is another kind of URI.
+
     """
     if storage is None or not isinstance(value.get("spec"), dict):
         return value
+    scheme, separator, _ = storage.partition("://")
+    if separator and scheme not in {"s3", "file"}:
+        raise ValueError(f"--storage {storage}: expected a folder or s3://bucket/path")
     wanted = dict(value["spec"].get("storage") or {})
     if storage.startswith("s3://"):
         wanted["prefix"] = storage

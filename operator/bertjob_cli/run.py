@@ -38,6 +38,8 @@ def main(options: argparse.Namespace) -> int:
     job = jobfile.parse(options.file, value, local=True)
     if (problem := placing.storage_problem(job, os.environ)) is not None:
         raise jobfile.JobFileError(str(options.file), [problem])
+    if options.storage and Path(options.storage).is_file():
+        raise ValueError(f"--storage {options.storage}: is a file, expected a folder or s3://bucket/path")
     state = state_folder(job.name, options.state)
     final = asyncio.run(_run(value, job, state=state, serve=options.serve))
     succeeded = outcome(final) == "Succeeded"

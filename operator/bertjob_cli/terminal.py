@@ -1,6 +1,7 @@
 """Showing changing lines: redrawn in place on a terminal, appended when they say something new elsewhere."""
 
 import asyncio
+import os
 import shutil
 import sys
 import time
@@ -22,6 +23,7 @@ class Display:
 
     def __init__(self, stream: TextIO = sys.stderr, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
+        self._redraws = stream.isatty() and os.environ.get("TERM") != "dumb"
         self._clock = clock
         self._drawn = 0
         self._lines: Sequence[str] = ()
@@ -33,7 +35,7 @@ class Display:
     def show(self, lines: Sequence[str]) -> None:
         """Show the newest state."""
         self._lines = lines
-        if self._stream.isatty():
+        if self._redraws:
             self._redraw(self._going(lines))
         else:
             self._append(lines)
@@ -41,7 +43,7 @@ class Display:
     @asynccontextmanager
     async def alive(self) -> AsyncIterator[None]:
         """Show within this block, on a terminal, that and for how long the current phase goes on."""
-        turning = asyncio.create_task(self._turn()) if self._stream.isatty() else None
+        turning = asyncio.create_task(self._turn()) if self._redraws else None
         try:
             yield
         finally:
@@ -58,8 +60,8 @@ class Display:
 
     def _going(self, lines: Sequence[str]) -> list[str]:
         """Return the lines with a turning sign and the seconds at the first phase that is not done."""
-        current = next((index for index, line in enumerate(lines) if not line[MARK].strip()), None)
-        if current is None:
+        current = _current(lines)
+        if current == len(lines):
             return list(lines)
         phase = lines[current][6:18]
         if phase != self._since[0]:
@@ -77,12 +79,21 @@ class Display:
         self._drawn = len(lines)
 
     def _append(self, lines: Sequence[str]) -> None:
-        """Write what is new; lines that begin alike are about the same phase and come at most every ``QUIET_S``."""
+        """
+        Write what is new; lines that begin alike are about the same phase and come at most every ``QUIET_S``.
+
+        Nothing is written about phases that the job has not come to.
+        """
         now = self._clock()
-        for line in lines:
+        for line in lines[: _current(lines) + 1]:
             key, (last, at) = line[6:18], self._shown.get(line[6:18], ("", float("-inf")))
             settled = line[:6] != last[:6]
             if line.rstrip() != last and len(line) > len(key) + 6 and (settled or now - at >= QUIET_S):
                 self._shown[key] = (line, now)
                 self._stream.write(f"{line}\n")
         self._stream.flush()
+
+
+def _current(lines: Sequence[str]) -> int:
+    """Return which line tells of the first phase that is not done; after the last when all are."""
+    return next((index for index, line in enumerate(lines) if not line[MARK].strip()), len(lines))

@@ -18,7 +18,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="check a BertJob file",
         description="Check a BertJob as a cluster would, and name every mistake.",
     )
-    validate.add_argument("file", type=Path, help="YAML file with one BertJob")
+    validate.add_argument("files", type=Path, nargs="+", metavar="file", help="YAML file with one BertJob")
     validate.add_argument("--local", action="store_true", help="allow file:// URIs, as bertjob run does")
     validate.add_argument("--show", action="store_true", help="print the object with every default filled in")
     validate.set_defaults(main=main)
@@ -29,12 +29,20 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def main(options: argparse.Namespace) -> int:
-    """Return 0 when the file is a valid BertJob."""
-    job = jobfile.parse(options.file, jobfile.read(options.file), local=options.local)
-    if options.show:
-        yaml.safe_dump(resolved(job), sys.stdout, sort_keys=False)
-    else:
-        sys.stdout.write(f"{options.file}: BertJob {job.name} is valid\n")
+    """Return 0 when every file is a valid BertJob."""
+    problems = []
+    for file in options.files:
+        try:
+            job = jobfile.parse(file, jobfile.read(file), local=options.local)
+        except jobfile.JobFileError as error:
+            problems.append(str(error))
+            continue
+        if options.show:
+            yaml.safe_dump(resolved(job), sys.stdout, sort_keys=False, explicit_start=len(options.files) > 1)
+        else:
+            sys.stdout.write(f"{file}: BertJob {job.name} is valid\n")
+    if problems:
+        raise ValueError("\n".join(problems))
     return 0
 
 

@@ -84,7 +84,7 @@ async def load(kubeconfig: Path | None = None, *, service_account: Path | None =
         # Writing a rotated token back would race with kubectl and with our other processes.
         loader = await load_kube_config(files, client_configuration=configuration, persist_config=False)
     except (ConfigException, OSError, KeyError, TypeError, yaml.YAMLError) as error:
-        account = service_account or "this pod's service account (no kubeconfig is there)"
+        account = service_account or "~/.kube/config is not there, and the service account of a pod"
         where = f"kubeconfig {files}" if files else account
         raise ValueError(
             f"{where} cannot be used: {error}; set KUBECONFIG to a file that works with kubectl"

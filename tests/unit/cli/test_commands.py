@@ -90,6 +90,53 @@ def test_no_cluster(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
     assert str(tmp_path / "none") in err
 
 
+def test_logs_without_a_cluster(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Logs of nowhere are one line that says what is missing, not kubectl's guess."""
+    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text("#!/bin/sh\nexit 0\n")
+    kubectl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    code, out, err = _run(capsys, "logs", "docs")
+
+    assert (code, out) == (2, "")
+    assert err == "error: no cluster: KUBECONFIG is not set, ~/.kube/config is not there, and this is no pod\n"
+
+
+def test_every_file_is_validated(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The mistakes of one file do not hide those of the next, nor that a third is valid."""
+    good, typo = tmp_path / "good.yaml", tmp_path / "typo.yaml"
+    good.write_text(yaml.safe_dump(a_job()))
+    typo.write_text(yaml.safe_dump(a_job(training={"epoch": 1})))
+
+    code, out, err = _run(capsys, "validate", str(typo), str(tmp_path / "none.yaml"), str(good))
+
+    assert (code, out) == (2, f"{good}: BertJob sentiment is valid\n")
+    assert [line.split(": ")[1:3] for line in err.splitlines()] == [
+        [str(typo), "spec.training.epoch"],
+        [str(tmp_path / "none.yaml"), "cannot be read (No such file or directory); name a YAML file with a BertJob"],
+    ]
+
+
+@pytest.mark.parametrize(("storage", "said"), [("ftp://host/x", "expected a folder or s3"), ("{file}", "is a file")])
+def test_storage_that_is_none(storage: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A place that cannot be storage is refused before anything runs."""
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(a_job()))
+
+    code, _, err = _run(capsys, "run", str(path), "--storage", storage.format(file=path))
+
+    assert code == 2
+    assert err.startswith(f"error: --storage {storage.format(file=path)}: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
 def test_mistakes_of_a_file_are_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """validate, render and run name each mistake of a file on a line of its own."""
     path = tmp_path / "job.yaml"

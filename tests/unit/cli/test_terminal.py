@@ -2,11 +2,18 @@
 
 import io
 
+import pytest
 from support.async_waiting import until
 from support.jobs import a_job
 
 from bertjob_cli import view
 from bertjob_cli.terminal import QUIET_S, SIGNS, Display
+
+
+@pytest.fixture(autouse=True)
+def _able_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever runs the tests, the terminal is one that can go back."""
+    monkeypatch.setenv("TERM", "xterm")
 
 
 class Screen(io.StringIO):
@@ -69,3 +76,24 @@ async def test_sign_turns_while_nothing_changes() -> None:
         await until(lambda: f"  {SIGNS[2]}     train" in stream.getvalue())
 
     assert f"  {SIGNS[1]}     train" in stream.getvalue()
+
+
+def test_log_names_only_what_the_job_has_come_to() -> None:
+    """Phases that are still to come are no lines of a log."""
+    stream = io.StringIO()
+    waiting = {"status": "Unknown", "message": "the job has not come so far"}
+    Display(stream).show(
+        _lines(conditions=[ACCEPTED, *({"type": kind, **waiting} for kind in ("Trained", "Optimized"))])
+    )
+
+    assert [line.split()[:2] for line in stream.getvalue().splitlines()] == [["done", "preflight"], ["train", "the"]]
+
+
+def test_dumb_terminal_gets_no_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that cannot go back, such as an editor's, gets the lines of a log."""
+    monkeypatch.setenv("TERM", "dumb")
+    stream = Screen()
+    Display(stream).show(_lines(conditions=[ACCEPTED]))
+
+    assert "\x1b" not in stream.getvalue()
+    assert "storage, data and model are reachable" in stream.getvalue()

@@ -81,7 +81,7 @@ async def test_service_account_that_was_named(tmp_path: Path, monkeypatch: pytes
 
 async def test_nothing_configured() -> None:
     """Without any configuration the error says what to do."""
-    with pytest.raises(ValueError, match=r"no kubeconfig is there\) cannot be used: .*; set KUBECONFIG"):
+    with pytest.raises(ValueError, match=r"^~/\.kube/config is not there, and .* cannot be used: .*; set KUBECONFIG"):
         await auth.load()
 
 
