@@ -55,12 +55,16 @@ def disrupted(each: Job, seen: Observed) -> frozenset[str]:
 
 
 def _failures(each: Job, seen: Observed) -> Iterator[datetime]:
-    """Yield the time of each failure in one attempt; a Job that failed without a failed pod counts once."""
+    """
+    Yield the time of each failure in one attempt; a Job that ended with neither a result nor a failed pod counts once.
+
+    One that has just ended does not: a cache that is behind may show its end before those of its pods.
+    """
     pods = [pod for pod in results.failed(each) if not is_disrupted(pod)]
     for pod in pods:
         assert pod.ended is not None
         yield pod.ended.time or seen.now
-    if each.over and not pods and results.result(each) is None:
+    if each.over and not pods and results.result(each) is None and not results.is_settling(each, seen):
         yield each.finished or seen.now
 
 

@@ -147,7 +147,7 @@ class Controller(Generic[K]):
             except asyncio.CancelledError:
                 await asyncio.wait({turn}, timeout=self._grace.total_seconds())
                 turn.cancel()
-                await asyncio.wait({turn})
+                await asyncio.gather(turn, return_exceptions=True)
                 raise
             finally:
                 self.queue.done(key)

@@ -160,6 +160,17 @@ ROWS = [
         ),
     ),
     case(
+        "an end whose pods are not seen yet is no failure",
+        seen(
+            {**ACCEPTED, "training": {}},
+            {"backoff": {"limit": 0, "window": "10m"}},
+            training={0: job("sentiment-train-0", complete=True, finished=ago(1))},
+            **store(),
+        ),
+        "end_settling",
+        ("Failed", "Unknown", "NotReached", "the job has not come so far"),
+    ),
+    case(
         "old failures are forgiven",
         seen(
             ACCEPTED,
