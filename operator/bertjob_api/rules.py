@@ -66,6 +66,14 @@ def _gate_has_subject(spec: JobSpec) -> bool:
     return spec.gate is None or spec.optimize is not None
 
 
+def _problem_fits_task(spec: JobSpec) -> bool:
+    return spec.model.problem is None or spec.model.task in ("sequence-classification", "sentence-pair")
+
+
+def _no_labels_of_numbers(spec: JobSpec) -> bool:
+    return spec.model.problem != "regression" or spec.model.labels is None
+
+
 RULES: Final = (
     Rule(
         message="spec.training.elastic: min is above max; raise max or lower min",
@@ -106,6 +114,16 @@ RULES: Final = (
         message="spec.gate: there is no optimize, so there is nothing to judge; add optimize or remove gate",
         holds=_gate_has_subject,
         cel="!has(self.gate) || has(self.optimize)",
+    ),
+    Rule(
+        message="spec.model.problem: only sequence-classification and sentence-pair have one; remove it",
+        holds=_problem_fits_task,
+        cel="!has(self.model.problem) || self.model.task in ['sequence-classification', 'sentence-pair']",
+    ),
+    Rule(
+        message="spec.model.labels: regression has numbers and no labels; remove them",
+        holds=_no_labels_of_numbers,
+        cel="!has(self.model.problem) || self.model.problem != 'regression' || !has(self.model.labels)",
     ),
     Rule(
         message="spec: file:// is for local runs; put the files into object storage and use storage:// or s3://",

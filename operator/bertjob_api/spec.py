@@ -25,6 +25,7 @@ Task = Literal[
     "embedding",
 ]
 DataFormat = Literal["jsonl", "csv", "tsv", "parquet", "conll", "squad", "text"]
+Problem = Literal["single-label", "multi-label", "regression"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Method = Literal["dynamic", "static", "qat"]
 Opaque = Mapping[str, Any]
@@ -49,6 +50,11 @@ class Model:
         pattern=SOURCE,
     )
     task: Task = api_field("What the model learns to do.")
+    problem: Problem | None = api_field(
+        "For sequence-classification and sentence-pair: one label for each example, any number of them, or a number. Unset: "
+        "single-label.",
+        default=None,
+    )
     labels: tuple[str, ...] | None = api_field(
         "Class names in the order of the model's outputs. Unset: the sorted labels of the training data.",
         default=None,
@@ -65,7 +71,10 @@ class Columns:
     """Names of the columns (or JSON keys) that hold text and label."""
 
     text: str = api_field("Column of the text.", default="text", max_length=128)
-    label: str = api_field("Column of the label.", default="label", max_length=128)
+    label: str = api_field("Column of the label, or of the number for regression.", default="label", max_length=128)
+    text_pair: str | None = api_field(
+        "Column of the second text, for sentence-pair. Unset: text_pair.", default=None, max_length=128
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,13 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bertjob_api.manifest import MANIFEST, CorruptError, FileEntry, ModelManifest
 from bertjob_serving import cpu, engine, golden
+from bertjob_tasks.errors import UnsupportedError
+from bertjob_tasks.registry import task_of
+from bertjob_tasks.task import Task
 
 _CHUNK: Final = 1 << 20
 _AGAIN: Final = "fetch the artifact again, or run optimize again"
@@ -22,6 +25,7 @@ class Artifact:
 
     folder: Path
     manifest: ModelManifest
+    task: Task[Any]
     golden: tuple[golden.Item, ...]
     """Empty when the artifact has none."""
 
@@ -46,7 +50,12 @@ def open_artifact(folder: Path) -> Artifact:
         items = golden.from_json((folder / manifest.golden).read_bytes()) if manifest.golden else ()
     except CorruptError as error:
         raise ArtifactError(str(error)) from error
-    return Artifact(folder=folder, manifest=manifest, golden=items)
+    try:
+        task = task_of(manifest.task, manifest.problem)
+    except UnsupportedError as error:
+        message = f"{folder}/{MANIFEST}: the task {manifest.task!r} is not known here; use a newer predictor"
+        raise ArtifactError(message) from error
+    return Artifact(folder=folder, manifest=manifest, task=task, golden=items)
 
 
 def check_answers(artifact: Artifact, own: engine.Engine) -> None:
@@ -54,7 +63,7 @@ def check_answers(artifact: Artifact, own: engine.Engine) -> None:
     wrong = [
         number
         for number, item in enumerate(artifact.golden)
-        if not golden.same_answer(item.served, own.logits_of(golden.ids_of(item)))
+        if not golden.same_answer(artifact.task, item.served, own.logits_of(golden.ids_of(item)))
     ]
     if wrong:
         message = (

@@ -46,12 +46,12 @@ class Engine:
         self._request = core.compile_model(str(folder / XML), "CPU", settings).create_infer_request()
 
     def logits(self, ids: Array, mask: Array) -> Array:
-        """Return the logits (B, L) float32 of padded token ids (B, S) int32; *mask* (B, S) int32 is 1 for tokens."""
+        """Return the logits (B, L) or (B, S, L) float32 of padded token ids (B, S) int32; *mask* (B, S) int32 is 1 for tokens."""
         self._request.infer([ids, mask], share_inputs=True)
         return np.array(self._request.get_output_tensor(0).data, np.float32)
 
     def logits_of(self, ids: Array) -> Array:
-        """Return the logits (L,) of one text's token ids (S,), unpadded."""
+        """Return the logits (L,) or (S, L) of one text's token ids (S,), unpadded."""
         row = np.ascontiguousarray(ids[None, :], np.int32)
         first: Array = self.logits(row, np.ones_like(row))[0]
         return first

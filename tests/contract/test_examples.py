@@ -14,7 +14,7 @@ from bertjob_cli import jobfile
 from bertjob_local.parts import LocalCluster
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-FILES = sorted(EXAMPLES.glob("*.yaml"))
+FILES = sorted(EXAMPLES.rglob("*.yaml"))
 
 
 @pytest.fixture(scope="module")

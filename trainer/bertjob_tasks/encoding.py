@@ -56,6 +56,7 @@ class Encoder:
         self.max_length = max_length
         self.vocab_size: int = tokenizer.get_vocab_size(with_added_tokens=True)
         self.pad_id = _id_of(tokenizer, "[PAD]")
+        self.sep_id = _id_of(tokenizer, "[SEP]")
         self._tokenizer = tokenizer
 
     @classmethod
@@ -63,8 +64,13 @@ class Encoder:
         """Return the encoder of a model folder; texts are cut to *max_length* tokens. Raises ModelFolderError."""
         return cls(tokenizer_files.load(folder), max_length=max_length)
 
-    def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Return the tokens of each text."""
+    def encode(self, texts: Sequence[str | tuple[str, str]]) -> list[Encoded]:
+        """
+        Return the tokens of each text or pair; the longer text of a pair is cut first.
+
+        In pairs a text that spells ``[SEP]`` is just that text: the segments of a pair end where the tokenizer says.
+        """
+        self._tokenizer.encode_special_tokens = any(isinstance(text, tuple) for text in texts)
         encoded: list[Encoded] = []
         for start in range(0, len(texts), _CHUNK):
             found = self._tokenizer.encode_batch_fast(list(texts[start : start + _CHUNK]))
@@ -73,7 +79,7 @@ class Encoder:
             )
         return encoded
 
-    def batch(self, texts: Sequence[str]) -> Batch:
+    def batch(self, texts: Sequence[str | tuple[str, str]]) -> Batch:
         """Return the texts as one padded batch."""
         return pad(self.encode(texts), pad_id=self.pad_id)
 

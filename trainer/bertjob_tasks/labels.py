@@ -13,15 +13,20 @@ MAX_LABELS: Final = 1024
 """As many as ``spec.model.labels`` may name; a text column that is taken for the label has more."""
 
 
-def discover(examples: Iterable[Example]) -> tuple[str, ...]:
+def discover(examples: Iterable[Example[str]]) -> tuple[str, ...]:
+    """Return the sorted labels of the training examples; raises DataError as ``distinct`` does."""
+    return distinct(example.label for example in examples)
+
+
+def distinct(labels: Iterable[str]) -> tuple[str, ...]:
     """
-    Return the sorted labels of the training examples.
+    Return the sorted different labels.
 
     Raises:
         DataError: fewer than two, or more than ``MAX_LABELS``.
 
     """
-    found = sorted({example.label for example in examples})
+    found = sorted(set(labels))
     if len(found) < 2:
         only = f"only the label {clip(found[0])!r}" if found else "no label"
         raise DataError(f"training data: has {only}, expected at least two; check spec.data.columns.label")
@@ -33,7 +38,7 @@ def discover(examples: Iterable[Example]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def numbers(examples: Iterable[Example], labels: Sequence[str]) -> NDArray[np.int64]:
+def numbers(examples: Iterable[Example[str]], labels: Sequence[str]) -> NDArray[np.int64]:
     """Return the index into *labels* of each example, ``(N,)``; every label must be in it."""
     index = {label: number for number, label in enumerate(labels)}
     return np.fromiter((index[example.label] for example in examples), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Metrics of classification. Inputs are class numbers ``(N,)``; results are fractions from 0 to 1."""
+"""Metrics. Classification: class numbers ``(N,)`` to fractions from 0 to 1; correlation: numbers ``(N,)`` to -1 to 1."""
 
 import math
 from typing import Final
@@ -41,6 +41,26 @@ def accuracy_interval(share: float, count: int) -> tuple[float, float]:
     centre = (share + square / 2) / (1 + square)
     half = Z_95 / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """
+    Return the correlation of the ranks of x and y; 0 where one of them does not vary. Equal values share their mean rank.
+
+    Source: Spearman 1904, "The proof and measurement of association between two things".
+    """
+    a, b = _ranks(x), _ranks(y)
+    a, b = a - a.mean(), b - b.mean()
+    spread = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / spread if spread > 0 else 0.0
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 1-based ranks, the mean one for equal values."""
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    ranks: NDArray[np.float64] = (last - (counts - 1) / 2)[group]
+    return ranks
 
 
 def _same_length(predicted: Classes, expected: Classes) -> Classes:

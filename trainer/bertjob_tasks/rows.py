@@ -6,7 +6,7 @@ Lines are read with ``surrogateescape``, so that a single byte that is not UTF-8
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,29 +15,40 @@ from bertjob_tasks.errors import DataError, EncodingError, Place, RowError, Synt
 Row = tuple[Place, Mapping[str, Any] | RowError]
 """A row's place with its columns, or with the reason why it has none."""
 
-SUFFIXES: Final = {"jsonl": (".jsonl", ".ndjson"), "csv": (".csv",), "tsv": (".tsv", ".txt")}
-"""File names that belong to each readable format, when data is a folder."""
+TABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "jsonl": (".jsonl", ".ndjson"),
+    "csv": (".csv",),
+    "tsv": (".tsv", ".txt"),
+}
+"""Formats with one example in each row, and the file names that belong to them when data is a folder."""
+SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {**TABLES}
+"""The same for every readable format."""
 
 
-def files(path: Path, format_: str) -> list[Path]:
+def files(path: Path, format_: str, *, formats: Mapping[str, tuple[str, ...]] = SUFFIXES) -> list[Path]:
     """
     Return the data files at *path* in order of their names: itself, or what a folder holds of this format.
+
+    Args:
+        path: file or folder on this machine.
+        format_: ``spec.data.format``.
+        formats: formats that the task reads, with their file names' endings.
 
     Raises:
         UnsupportedError: no reader for the format.
         DataError: nothing is there.
 
     """
-    if format_ not in SUFFIXES:
-        known = ", ".join(SUFFIXES)
+    if format_ not in formats:
+        known = ", ".join(formats)
         raise UnsupportedError(
             f"spec.data.format: got {format_}, this version reads {known} for this task; convert the data"
         )
     if path.is_file():
         return [path]
-    found = sorted(item for item in path.rglob("*") if item.is_file() and item.suffix in SUFFIXES[format_])
+    found = sorted(item for item in path.rglob("*") if item.is_file() and item.suffix in formats[format_])
     if not found:
-        expected = " or ".join(SUFFIXES[format_])
+        expected = " or ".join(formats[format_])
         raise DataError(f"{path.name}: holds no {expected} file; check spec.data and spec.data.format")
     return found
 
@@ -45,11 +56,13 @@ def files(path: Path, format_: str) -> list[Path]:
 def read(path: Path, format_: str) -> Iterator[Row]:
     """Yield every row of one file; blank lines are no rows."""
     # Python's universal newlines split at \r, \n and \r\n alone, never inside a JSON string or at U+2028.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="" if format_ != "jsonl" else None) as lines:
-        yield from _json_lines(path.name, lines) if format_ == "jsonl" else _delimited(path.name, lines, format_)
+    with path.open(
+        encoding="utf-8-sig", errors="surrogateescape", newline="" if format_ in ("csv", "tsv") else None
+    ) as lines:
+        yield from _READERS.get(format_, _delimited)(path.name, lines, format_)
 
 
-def _json_lines(name: str, lines: Iterator[str]) -> Iterator[Row]:
+def _json_lines(name: str, lines: Iterator[str], _format: str) -> Iterator[Row]:
     for number, line in enumerate(lines, start=1):
         if line.strip():
             place = Place(name, number)
@@ -111,3 +124,6 @@ def _fields(reader: Iterator[list[str]]) -> Iterator[list[str] | csv.Error]:
             return
         except csv.Error as error:
             yield error
+
+
+_READERS: Final[Mapping[str, Callable[[str, Iterator[str], str], Iterator[Row]]]] = {"jsonl": _json_lines}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertjob_tasks.encoding import Encoded
+from bertjob_tasks.task import IGNORED
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Padded inputs and their classes, on the training device."""
+    """Padded inputs and their targets, on the training device."""
 
     ids: Tensor
     """(B, L) int32."""
@@ -23,7 +24,7 @@ class Batch:
     mask: Tensor | None
     """(B, L), True at tokens; None: nothing is padding."""
     labels: Tensor
-    """(B,) int64."""
+    """Targets: (B,) or (B, C), or (B, L) with ``IGNORED`` at padding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,25 +36,27 @@ class Dataset:
     type_ids: NDArray[np.int8]
     offsets: NDArray[np.int64]
     """(N + 1,): sample i is ``ids[offsets[i]:offsets[i + 1]]``."""
-    labels: NDArray[np.int64]
-    """(N,) class numbers."""
+    labels: NDArray[Any]
+    """Targets of each sample, (N,) or (N, C), or of each token, as ``ids`` are."""
     pad_id: int
+    per_token: bool = False
 
     @classmethod
-    def of(cls, inputs: Sequence[Encoded], labels: NDArray[np.int64], *, pad_id: int) -> Self:
-        """Return the data set of encoded inputs and their class numbers."""
-        assert len(inputs) == len(labels)
+    def of(cls, inputs: Sequence[Encoded], labels: NDArray[Any], *, pad_id: int, per_token: bool = False) -> Self:
+        """Return the data set of encoded inputs and their targets, one for each input or for each token of all inputs."""
         lengths = [len(item.ids) for item in inputs]
+        assert len(labels) == (sum(lengths) if per_token else len(inputs))
         return cls(
             ids=np.concatenate([item.ids for item in inputs]),
             type_ids=np.concatenate([item.type_ids for item in inputs]).astype(np.int8),
             offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
             labels=labels,
             pad_id=pad_id,
+            per_token=per_token,
         )
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.offsets) - 1
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -74,8 +77,24 @@ class Dataset:
             ids=torch.from_numpy(ids).to(device, non_blocking=True),
             type_ids=torch.from_numpy(type_ids).to(device, non_blocking=True),
             mask=None if mask.all() else torch.from_numpy(mask).to(device, non_blocking=True),
-            labels=torch.from_numpy(self.labels[samples]).to(device, non_blocking=True),
+            labels=torch.from_numpy(self._targets(samples, longest)).to(device, non_blocking=True),
         )
+
+    def _targets(self, samples: NDArray[np.int64], longest: int) -> NDArray[Any]:
+        if not self.per_token:
+            return np.asarray(self.labels[samples])
+        targets = np.full((len(samples), longest), IGNORED, dtype=np.int64)
+        for row, sample in enumerate(samples):
+            start, stop = self.offsets[sample], self.offsets[sample + 1]
+            targets[row, : stop - start] = self.labels[start:stop]
+        return targets
+
+    def num_targets(self, samples: NDArray[np.int64]) -> int:
+        """Return how many targets the given samples have that count for the loss; its mean is over them. At least 1."""
+        if not self.per_token:
+            return len(samples)
+        parts = [self.labels[self.offsets[sample] : self.offsets[sample + 1]] for sample in samples]
+        return max(1, int((np.concatenate(parts) != IGNORED).sum()))
 
     def words_of(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the distinct token ids of the given samples, ascending; padding is none of them."""

@@ -1,14 +1,15 @@
-"""Metrics of a model on held-out examples, each process computing its share."""
+"""Metrics of a model on held-out examples, each process computing its share. Shapes as in ``bertjob_tasks.task``."""
 
+import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from bertjob_tasks import metrics
+from bertjob_tasks.task import Array, Features, Task, answers_of
 from bertjob_trainer import precision
 from bertjob_trainer.data import Dataset
 from bertjob_trainer.machine import Machine
@@ -17,27 +18,41 @@ from bertjob_trainer.order import dealt
 _BATCH: Final = 32
 
 
-def evaluate(model: nn.Module, data: Dataset, machine: Machine) -> Mapping[str, float]:
-    """Return ``accuracy`` and ``macroF1`` of *model* on *data*, the same in every process and for any number of them."""
-    predicted = predict(model, data, machine)
-    return {
-        "accuracy": metrics.accuracy(predicted, data.labels),
-        "macroF1": metrics.macro_f1(predicted, data.labels),
-    }
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """Examples that nothing is learnt from."""
+
+    data: Dataset
+    features: Features
+    """The same, with what they are judged by."""
 
 
-def predict(model: nn.Module, data: Dataset, machine: Machine) -> NDArray[np.int64]:
-    """Return the class number of each sample, (N,), in every process."""
+def evaluate(model: nn.Module, held_out: HeldOut, task: Task[Any], machine: Machine) -> Mapping[str, float]:
+    """Return the task's metrics of *model*, the same in every process and for any number of them."""
+    outputs = predict(model, held_out.data, machine, per_token=task.reads == "tokens")
+    return task.scores(held_out.features, answers_of(task, outputs))
+
+
+def predict(model: Any, data: Dataset, machine: Machine, *, per_token: bool) -> list[Array]:
+    """Return the outputs for each sample, (C,) or, *per_token*, (L, C), in every process."""
     device, group = machine.device, machine.group
     longest_first = np.argsort(-data.lengths, kind="stable")
     batches = [longest_first[start : start + _BATCH] for start in range(0, len(data), _BATCH)]
-    found = torch.zeros(len(data), dtype=torch.int64, device=device)
+    # Every row is computed by one process and 0 in the others.
+    rows = data.offsets if per_token else np.arange(len(data) + 1)
+    found = torch.zeros(int(rows[-1]), model.classifier.out_features, device=device)
     model.eval()
     with torch.no_grad(), precision.autocast(machine.dtype, device=device):
         for index in dealt(len(batches), rank=group.rank, world=group.world):
             batch = data.batch(batches[index], device=device)
-            logits = model(batch.ids, batch.type_ids, batch.mask)
-            found[torch.from_numpy(batches[index]).to(device)] = logits.float().argmax(dim=-1)
-    group.sum(found)  # every sample is predicted by one process and 0 in the others
-    classes: Any = found.cpu().numpy()
-    return np.asarray(classes, dtype=np.int64)
+            outputs = model(batch.ids, batch.type_ids, batch.mask).float()
+            for sample, output in zip(batches[index], outputs, strict=True):
+                _put(found[rows[sample] : rows[sample + 1]], output)
+    group.sum(found)
+    table: Array = found.cpu().numpy()
+    return [table[start:stop] if per_token else table[start] for start, stop in itertools.pairwise(rows)]
+
+
+def _put(place: Tensor, output: Tensor) -> None:
+    """Copy (C,) or padded (L, C) outputs of one sample to its rows."""
+    place.copy_(output[: len(place)] if output.dim() == 2 else output)

@@ -21,6 +21,7 @@ from bertjob_api.manifest import ModelManifest
 from bertjob_api.spec import Head
 from bertjob_storage import folders
 from bertjob_tasks import tokenizer_files
+from bertjob_tasks.task import Task
 from bertjob_trainer import bert_config, weights
 
 CARD = "model-card.json"
@@ -35,6 +36,7 @@ class Trained:
     job: BertJob
     run: str
     """Name of the training run."""
+    task: Task[Any]
     labels: tuple[str, ...]
     digests: Mapping[str, str]
     """sha256 of each input."""
@@ -56,7 +58,9 @@ def write(model: nn.Module, trained: Trained, *, source: Path, folder: Path) -> 
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(state, folder / weights.WEIGHTS, metadata={"format": "pt"})
-    config = exported_config(bert_config.read(source), labels=trained.labels, head=trained.job.spec.model.head)
+    config = exported_config(
+        bert_config.read(source), task=trained.task, labels=trained.labels, head=trained.job.spec.model.head
+    )
     _write_json(folder / bert_config.CONFIG, config)
     _write_json(folder / CARD, _card(trained))
     for name in tokenizer_files.NAMES:
@@ -64,7 +68,8 @@ def write(model: nn.Module, trained: Trained, *, source: Path, folder: Path) -> 
             shutil.copyfile(source / name, folder / name)
     return ModelManifest(
         role="trained",
-        task=trained.job.spec.model.task,
+        task=trained.task.name,
+        problem=trained.task.problem,
         labels=trained.labels,
         max_sequence_length=trained.job.spec.data.max_sequence_length,
         engine="safetensors",
@@ -75,22 +80,27 @@ def write(model: nn.Module, trained: Trained, *, source: Path, folder: Path) -> 
     )
 
 
-def exported_config(source: Mapping[str, Any], *, labels: tuple[str, ...], head: Head) -> dict[str, Any]:
+def exported_config(
+    source: Mapping[str, Any], *, task: Task[Any], labels: tuple[str, ...], head: Head
+) -> dict[str, Any]:
     """
-    Return ``config.json`` of the trained model.
+    Return ``config.json`` of the trained model; outputs without labels are called as transformers calls them.
 
     With hidden head layers the architecture has a name of its own, so that nothing else loads it with a head left out.
     """
-    kept = {key: value for key, value in source.items() if key not in ("_name_or_path", "torch_dtype", "num_labels")}
+    replaced = ("_name_or_path", "torch_dtype", "num_labels", "problem_type")
+    kept = {key: value for key, value in source.items() if key not in replaced}
+    names = labels or tuple(f"LABEL_{number}" for number in range(task.width(labels)))
+    architecture = task.architecture.replace("BertFor", "BertJobFor") if head.layers else task.architecture
     hidden = {HEAD: {"layers": head.layers, "hidden_size": head.hidden_size}} if head.layers else {}
     return {
         **kept,
-        "architectures": ["BertJobForSequenceClassification" if head.layers else "BertForSequenceClassification"],
+        "architectures": [architecture],
         "model_type": "bert",
         "dtype": "float32",
-        "problem_type": "single_label_classification",
-        "id2label": {str(number): label for number, label in enumerate(labels)},
-        "label2id": {label: number for number, label in enumerate(labels)},
+        **({"problem_type": task.problem_type} if task.problem_type is not None else {}),
+        "id2label": {str(number): label for number, label in enumerate(names)},
+        "label2id": {label: number for number, label in enumerate(names)},
         **hidden,
     }
 

@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bertjob_api import layout
 from bertjob_api.job import BertJob
 from bertjob_api.spec import Data
-from bertjob_tasks import labels, rows
+from bertjob_tasks import registry, rows
 from bertjob_tasks.encoding import Encoder
 from bertjob_tasks.errors import DataError, ModelFolderError
-from bertjob_tasks.readers import Example, read_examples
+from bertjob_tasks.task import Features, Task
 from bertjob_trainer import sources
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.data import Dataset
+from bertjob_trainer.evaluate import HeldOut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +32,12 @@ class Paths:
 class Examples:
     """The encoded examples of a job."""
 
+    task: Task[Any]
     labels: tuple[str, ...]
-    """In the order of the model's outputs."""
+    """In the order of the model's outputs; () for a task without."""
     train: Dataset
-    validation: Dataset
-    test: Dataset | None
+    validation: HeldOut
+    test: HeldOut | None
 
 
 def fetch(job: BertJob, scratch: Path) -> None:
@@ -100,20 +103,23 @@ def encode(paths: Paths, job: BertJob, *, config: BertConfig) -> Examples:
     if encoder.vocab_size > config.vocab_size:
         got, most = encoder.vocab_size, config.vocab_size
         raise ModelFolderError(f"model folder: the tokenizer has {got} tokens, config.json {most}; files do not match")
-    train = list(read_examples(paths.train, data, labels=job.spec.model.labels))
-    names = job.spec.model.labels or labels.discover(train)
+    task = registry.of_spec(job.spec.model)
+    train = list(task.read(paths.train, data, labels=job.spec.model.labels))
+    names = job.spec.model.labels or task.discover(train)
 
-    def held_out(path: Path) -> Dataset:
-        return _dataset(list(read_examples(path, data, labels=names)), names, encoder)
+    def held_out(path: Path) -> HeldOut:
+        features = task.encode(list(task.read(path, data, labels=names)), names, encoder=encoder)
+        return HeldOut(_dataset(features, task, encoder), features)
 
     return Examples(
+        task=task,
         labels=names,
-        train=_dataset(train, names, encoder),
+        train=_dataset(task.encode(train, names, encoder=encoder), task, encoder),
         validation=held_out(paths.validation),
         test=held_out(paths.test) if paths.test else None,
     )
 
 
-def _dataset(examples: list[Example], names: tuple[str, ...], encoder: Encoder) -> Dataset:
-    encoded = encoder.encode([example.text for example in examples])
-    return Dataset.of(encoded, labels.numbers(examples, names), pad_id=encoder.pad_id)
+def _dataset(features: Features, task: Task[Any], encoder: Encoder) -> Dataset:
+    per_token = task.reads == "tokens"
+    return Dataset.of(features.inputs, features.targets, pad_id=encoder.pad_id, per_token=per_token)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bertjob_api.progress import Committed
-from bertjob_trainer import heads, optim, order, precision
+from bertjob_trainer import losses, optim, order, precision
 from bertjob_trainer.cadence import Cadence
 from bertjob_trainer.data import Batch, Dataset
 from bertjob_trainer.gradients import Gradients
@@ -68,6 +68,8 @@ class TrainConfig:
     seed: int
     dtype: torch.dtype
     """Arithmetic of forward and backward."""
+    loss: Callable[[Tensor, Tensor], Tensor] = losses.classes
+    """Outputs and targets to the loss, summed over the targets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,13 +120,14 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         micro_batches = config.order.micro_batches(state.step)
         samples = np.concatenate(micro_batches)
         words = torch.from_numpy(data.words_of(samples)).to(io.device)
+        num_targets = data.num_targets(samples)
 
         # Forward and backward of this process's share; the gradient is that of the mean loss of the global batch.
         loss = 0.0
         for index in order.dealt(len(micro_batches), rank=io.group.rank, world=io.group.world):
             torch.manual_seed(dropout_seed(config.seed, state.step, index))
             batch = data.batch(micro_batches[index], device=io.device)
-            share = _loss(state.model, batch, dtype=config.dtype) / len(samples)
+            share = _loss(state.model, batch, config) / num_targets
             share.backward()
             loss += float(share.detach())
 
@@ -163,10 +166,10 @@ def dropout_seed(seed: int, step: int, micro_batch: int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def _loss(model: Any, batch: Batch, *, dtype: torch.dtype) -> Tensor:
-    with precision.autocast(dtype, device=batch.ids.device):
-        logits = model(batch.ids, batch.type_ids, batch.mask)
-    return heads.loss_sum(logits, batch.labels)
+def _loss(model: Any, batch: Batch, config: TrainConfig) -> Tensor:
+    with precision.autocast(config.dtype, device=batch.ids.device):
+        outputs = model(batch.ids, batch.type_ids, batch.mask)
+    return config.loss(outputs, batch.labels)
 
 
 def _is_finite(value: float) -> bool:

@@ -194,11 +194,12 @@ class Pooler(Module):
 class Bert(Module):
     """Token ids to hidden states and a pooled vector."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: BertConfig, *, with_pooler: bool = True) -> None:
         super().__init__()
         self.embeddings = Embeddings(config)
         self.encoder = Encoder(config)
-        self.pooler = Pooler(config)
+        if with_pooler:
+            self.pooler = Pooler(config)
 
     def forward(self, ids: Tensor, type_ids: Tensor, mask: Tensor | None, *, only_first: bool = False) -> Tensor:
         """

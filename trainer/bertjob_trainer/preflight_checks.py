@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bertjob_api import layout, termination
 from bertjob_api.job import BertJob
@@ -18,9 +18,8 @@ from bertjob_api.manifest import CorruptError
 from bertjob_storage import folders, uris
 from bertjob_storage.opening import open_storage
 from bertjob_storage.protocol import AccessError, FullError, NotFoundError, PreconditionError, Storage, StorageError
-from bertjob_tasks import labels, tokenizer_files
+from bertjob_tasks import registry, tokenizer_files
 from bertjob_tasks.errors import DataError, ModelFolderError, UnsupportedError
-from bertjob_tasks.readers import Example, read_examples
 from bertjob_trainer import bert_config, sources
 
 _READ_BYTES: Final = 64 * 1024 * 1024
@@ -141,22 +140,23 @@ def _examples(
     if uris.scheme_of(uri) == "s3":
         folders.download(open_storage(uri, env), uri, scratch / name)
     path = sources.data_path(uri, field=f"spec.data.{name}", scratch=scratch / name)
-    examples = _Counted(read_examples(path, job.spec.data, labels=known))
+    task = registry.of_spec(job.spec.model)
+    examples = _Counted(task.read(path, job.spec.data, labels=known))
     if known is None and name == "train":
-        known = labels.discover(examples)
+        known = task.discover(examples)
     for _ in examples:
         pass
     return Report(facts=(f"{name}: {examples.count} examples can be read",)), known
 
 
-class _Counted(Iterator[Example]):
+class _Counted(Iterator[Any]):
     """Counts the examples that pass through, since training data may be too large to keep."""
 
-    def __init__(self, examples: Iterator[Example]) -> None:
+    def __init__(self, examples: Iterator[Any]) -> None:
         self.count = 0
         self._examples = examples
 
-    def __next__(self) -> Example:
+    def __next__(self) -> Any:
         example = next(self._examples)
         self.count += 1
         return example

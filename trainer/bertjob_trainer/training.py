@@ -26,6 +26,7 @@ from bertjob_trainer import (
     heads,
     inputs,
     loop,
+    losses,
     optim,
     order,
     reporting,
@@ -79,7 +80,7 @@ def train_job(given: Settings, machine: Machine, stop: Stop) -> Result | None:
     # Model, data and state: of the newest checkpoint, else of the source.
     config = BertConfig.from_dict(bert_config.read(paths.model)).with_dropout(job.spec.training.dropout)
     examples = inputs.encode(paths, job, config=config)
-    model = build_model(job, paths, examples.labels, config=config)
+    model = build_model(job, paths, examples, config=config)
     state = TrainState.start(model.to(machine.device), weight_decay=job.spec.training.weight_decay)
     keep = job.spec.training.checkpoint.keep
     checkpoints = Checkpoints(run.storage, run.uri, keep, given.attempt, run.id)
@@ -125,10 +126,11 @@ def _await_rescue(checkpoints: Checkpoints) -> None:
         _log.info("another process is lost; %s", f"step {saved.step} is saved" if saved else "nothing was to be saved")
 
 
-def build_model(job: BertJob, paths: Paths, labels: tuple[str, ...], *, config: BertConfig) -> nn.Module:
+def build_model(job: BertJob, paths: Paths, examples: Examples, *, config: BertConfig) -> nn.Module:
     """Return the model before the first step: the source's weights, and new ones by the job's seed where it has none."""
-    spec = job.spec.model
-    model = heads.build(config, num_labels=len(labels), head=spec.head, seed=job.spec.training.seed)
+    task, labels = examples.task, examples.labels
+    width, seed = task.width(labels), job.spec.training.seed
+    model = heads.build(config, num_labels=width, head=job.spec.model.head, seed=seed, reads=task.reads)
     # A source that was trained for the same labels keeps its head.
     known = bert_config.read(paths.model).get("id2label") or {}
     same = [known.get(str(number)) for number in range(len(known))] == list(labels)
@@ -169,7 +171,13 @@ def _train(  # the stage where everything meets
     report(None)
     try:
         return loop.train(
-            loop.TrainConfig(order=plan, schedule=schedule, seed=spec.seed, dtype=machine.dtype),
+            loop.TrainConfig(
+                order=plan,
+                schedule=schedule,
+                seed=spec.seed,
+                dtype=machine.dtype,
+                loss=losses.OF[examples.task.loss],
+            ),
             state,
             examples.train,
             loop.Io(
@@ -188,9 +196,9 @@ def _train(  # the stage where everything meets
 
 def _scores(model: nn.Module, examples: Examples, machine: Machine) -> dict[str, float]:
     """Return the metrics of the validation examples, and those of the test examples as ``testAccuracy`` and so on."""
-    scores = dict(evaluate(model, examples.validation, machine))
+    scores = dict(evaluate(model, examples.validation, examples.task, machine))
     if examples.test is not None:
-        found = evaluate(model, examples.test, machine)
+        found = evaluate(model, examples.test, examples.task, machine)
         scores.update({f"test{name[0].upper()}{name[1:]}": value for name, value in found.items()})
     return scores
 
@@ -200,7 +208,13 @@ def _publish(
 ) -> Result:
     """Publish the model and commit the run; *steps* are those at the start and at the end of this process."""
     trained = export.Trained(
-        job=run.job, run=run.id, labels=examples.labels, digests=run.digests, metrics=scores, steps=steps[1]
+        job=run.job,
+        run=run.id,
+        task=examples.task,
+        labels=examples.labels,
+        digests=run.digests,
+        metrics=scores,
+        steps=steps[1],
     )
     with tempfile.TemporaryDirectory(prefix="bertjob-model-") as folder:
         manifest = export.write(model, trained, source=paths.model, folder=Path(folder))

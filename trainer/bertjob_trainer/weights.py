@@ -17,8 +17,8 @@ from bertjob_trainer.bert_config import INDEX
 WEIGHTS: Final = "model.safetensors"
 _NEW: Final = re.compile(r"^(bert\.pooler|head|classifier)\.")
 """Weights that a source may lack: they start random."""
-_FOREIGN: Final = re.compile(r"(^|\.)(cls|classifier|qa_outputs|head|lm_head)\.|position_ids$")
-"""Weights of other heads, and buffers of old versions; left alone."""
+_FOREIGN: Final = re.compile(r"(^|\.)(cls|classifier|qa_outputs|head|lm_head)\.|^bert\.pooler\.|position_ids$")
+"""Weights of other heads, of a pooler where the head needs none, and buffers of old versions; left alone."""
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bertjob_api import layout
 from bertjob_api.job import BertJob
@@ -18,6 +18,7 @@ from bertjob_serving.optimize.candidate import BUILDERS, FP32
 from bertjob_serving.optimize.outcome import Outcome, Record
 from bertjob_storage import folders
 from bertjob_storage.protocol import NotFoundError, Storage
+from bertjob_tasks.task import Task
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Workshop:
     """Working folder with the bundle and the trained model."""
     run: str
     """URI of the optimize run."""
+    task: Task[Any]
     labels: tuple[str, ...]
     max_length: int
     origin: Mapping[str, str]
@@ -98,7 +100,8 @@ def _publish(shop: Workshop, method: str) -> Artifact:
     feature = cpu.int8_feature(cpu.features())
     manifest = ModelManifest(
         role="served",
-        task=shop.job.spec.model.task,
+        task=shop.task.name,
+        problem=shop.task.problem,
         labels=shop.labels,
         max_sequence_length=shop.max_length,
         engine=engine.NAME,

@@ -4,11 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from bertjob_serving.optimize.weights import Array
+from bertjob_tasks.task import Asked
 
 _ARRAYS: Final = "texts.npz"
 _SETTINGS: Final = "settings.json"
@@ -23,6 +24,12 @@ class Settings:
     threads: int
     max_length: int
     """Tokens of the longest text."""
+    task: str = "sequence-classification"
+    problem: str | None = None
+    sep_id: int | None = None
+    """Id of [SEP], for tasks on pairs of texts; None: every input is one text."""
+    take: tuple[int, ...] | None = None
+    """Which output is the first, the second, ... of the job's labels; None: they are in this order."""
     rounds: int = 15
     """Most interleaved rounds that are timed."""
     budget_s: float = 30.0
@@ -37,20 +44,18 @@ class Bundle:
 
     heldout: tuple[Array, ...]
     """Token ids (S,) int32 of each held-out text."""
-    expected: Array
-    """Class of each held-out text."""
     calibration: tuple[Array, ...]
     """Token ids (S,) int32 of training texts."""
     golden: tuple[int, ...]
     """Indices of the held-out texts that become the golden set."""
-    golden_texts: tuple[str, ...] | None
-    """Their texts; None where texts may not be stored."""
+    golden_texts: tuple[Asked, ...] | None
+    """Their texts, or pairs of them; None where texts may not be stored."""
     settings: Settings
 
     def save(self, folder: Path) -> None:
         """Write the bundle into the working folder."""
         arrays = {**_flat("heldout", self.heldout), **_flat("calibration", self.calibration)}
-        np.savez(folder / _ARRAYS, allow_pickle=False, expected=self.expected, **arrays)
+        np.savez(folder / _ARRAYS, allow_pickle=False, **arrays)
         plain = {"golden": self.golden, "golden_texts": self.golden_texts, "settings": asdict(self.settings)}
         (folder / _SETTINGS).write_text(json.dumps(plain), encoding="utf-8")
 
@@ -62,17 +67,27 @@ class Bundle:
         with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
             return cls(
                 heldout=_split(arrays["heldout"], arrays["heldout_ends"]),
-                expected=arrays["expected"],
                 calibration=_split(arrays["calibration"], arrays["calibration_ends"]),
                 golden=tuple(plain["golden"]),
-                golden_texts=None if texts is None else tuple(texts),
-                settings=Settings(**plain["settings"]),
+                golden_texts=None if texts is None else tuple(_asked(text) for text in texts),
+                settings=_settings(plain["settings"]),
             )
 
 
 def spread(count: int, *, wanted: int) -> tuple[int, ...]:
     """Return *wanted* indices spread evenly over range(*count*), or all of them when there are fewer."""
     return tuple(range(count)) if count <= wanted else tuple(index * count // wanted for index in range(wanted))
+
+
+def _asked(value: str | list[str]) -> Asked:
+    """Return a text or a pair from its JSON."""
+    return value if isinstance(value, str) else (value[0], value[1])
+
+
+def _settings(value: dict[str, Any]) -> Settings:
+    """Return the settings from their JSON."""
+    take = value["take"]
+    return Settings(**{**value, "take": None if take is None else tuple(take)})
 
 
 def _flat(name: str, texts: Sequence[Array]) -> dict[str, Array]:

@@ -20,19 +20,21 @@ from bertjob_serving import cpu, engine, golden
 from bertjob_serving.optimize import contain, graph, int8, ir, measure, progress, static
 from bertjob_serving.optimize.bundle import MODEL, Bundle
 from bertjob_serving.optimize.outcome import Latency, Outcome
-from bertjob_serving.optimize.weights import Array, Trained, read_trained
+from bertjob_serving.optimize.weights import Array, read_trained
 from bertjob_tasks import tokenizer_files
+from bertjob_tasks.registry import task_of
 
 _log = logging.getLogger(__name__)
 
 FP32: Final = "fp32"
 TOKENIZER: Final = "tokenizer.json"
 
-Builder = Callable[[Trained, Bundle], ov.Model]
+Build = Callable[[graph.Store], ov.Model]
+Builder = Callable[[Build, Bundle], ov.Model]
 BUILDERS: Final[dict[str, Builder]] = {
-    FP32: lambda trained, _: graph.build(trained, store=graph.Float32()),
-    "dynamic": lambda trained, _: graph.build(trained, store=int8.Int8()),
-    "static": lambda trained, bundle: static.quantized(trained, bundle.calibration),
+    FP32: lambda build, _: build(graph.Float32()),
+    "dynamic": lambda build, _: build(int8.Int8()),
+    "static": lambda build, bundle: static.quantized(build(graph.Float32()), bundle.calibration),
 }
 """How each method makes its graph."""
 
@@ -43,12 +45,20 @@ def produce(method: str, folder: Path) -> Outcome:
     target, count = folder / method, len(bundle.heldout)
     _log.info("%s: building", method)
     tell("building", 0)
-    ir.save(BUILDERS[method](read_trained(folder / MODEL), bundle), target)
-    threads = bundle.settings.threads
+    trained, settings = read_trained(folder / MODEL), bundle.settings
+    task, threads = task_of(settings.task, settings.problem), settings.threads
+
+    def build(store: graph.Store) -> ov.Model:
+        return graph.build(trained, store=store, reads=task.reads, sep_id=settings.sep_id)
+
+    ir.save(BUILDERS[method](build, bundle), target)
     own = engine.Engine(target, threads=threads)
     _log.info("%s: answering %d held-out texts", method, count)
-    classes = measure.classes(
-        own, bundle.heldout, answered=lambda done: tell(f"{done} of {count} held-out texts answered", done)
+    answers = measure.answers(
+        own,
+        bundle.heldout,
+        reduce=task.reduce,
+        answered=lambda done: tell(f"{done} of {count} held-out texts answered", done),
     )
     _log.info("%s: timing %d texts", method, min(count, bundle.settings.timed_texts))
     tell("timing", count)
@@ -57,7 +67,7 @@ def produce(method: str, folder: Path) -> Outcome:
     (target / golden.FILE).write_bytes(golden.to_json(_golden(bundle, folder, target)))
     return Outcome(
         method=method,
-        classes=classes,
+        answers=answers,
         latency=_latency(mix[method], longest[method]),
         fp32_latency=_latency(mix[FP32], longest[FP32]),
         speedups=measure.ratios(mix[FP32], mix[method]),
@@ -108,7 +118,7 @@ def _golden(bundle: Bundle, folder: Path, target: Path) -> list[golden.Item]:
 
 
 def _floats(logits: Array) -> tuple[float, ...]:
-    return tuple(float(value) for value in logits)
+    return tuple(float(value) for value in logits.reshape(-1))
 
 
 def _write_tokenizer(model: Path, target: Path) -> None:

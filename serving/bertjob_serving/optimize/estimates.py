@@ -5,7 +5,7 @@ Both bounds are one-sided at 95 %, by bootstrap with a fixed seed: the same meas
 Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13 (percentile intervals).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 RESAMPLES: Final = 10_000
 CONFIDENCE: Final = 0.95
 _SEED: Final = 20190524
+_RESAMPLES_AT_ONCE: Final = 100
+"""So that the weights of all examples fit the memory however many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,33 @@ def accuracy_drop(reference: Array, candidate: Array) -> Estimate:
     low, high = np.quantile(drops, [1 - CONFIDENCE, CONFIDENCE])
     unseen = 1 - (1 - CONFIDENCE) ** (1 / count)
     return Estimate((lost - won) / count, float(low), max(float(high), unseen))
+
+
+def metric_drop(reference: Array, candidate: Array, *, combine: Callable[[Array], Array]) -> Estimate:
+    """
+    Return how much of a metric is lost from *reference* to *candidate*.
+
+    Examples are resampled in pairs. As in ``accuracy_drop``, the upper bound is at least the share of examples that could be
+    lost unseen.
+
+    Args:
+        reference: statistics (N, K) of each example, N > 0, whose means give the metric.
+        candidate: the same of the same examples in the same order.
+        combine: the metrics (...) of means (..., K).
+
+    """
+    assert reference.shape == candidate.shape, f"{reference.shape} and {candidate.shape} are not paired"
+    count = len(reference)
+    if reference.shape[1] == 1 and np.isin(reference, (0, 1)).all() and np.isin(candidate, (0, 1)).all():
+        return accuracy_drop(reference[:, 0] > 0, candidate[:, 0] > 0)
+    rng, shares = np.random.default_rng(_SEED), np.full(count, 1 / count)
+    drops: list[float] = []
+    while len(drops) < RESAMPLES:
+        weights = rng.multinomial(count, shares, size=_RESAMPLES_AT_ONCE) / count
+        drops.extend((combine(weights @ reference) - combine(weights @ candidate)).tolist())
+    low, high = np.quantile(drops, [1 - CONFIDENCE, CONFIDENCE])
+    value = float(combine(reference.mean(axis=0)) - combine(candidate.mean(axis=0)))
+    return Estimate(value, float(low), max(float(high), 1 - (1 - CONFIDENCE) ** (1 / count)))
 
 
 def typical(values: Sequence[float]) -> Estimate:

@@ -35,6 +35,8 @@ class Figures:
     """A model is being served; without one there is nothing to compare with, and that is no missing figure."""
     int8_feature: bool = True
     """The CPU has INT8 instructions."""
+    metric: str = "accuracy"
+    """What the drops are of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,7 @@ def _drop(name: str, drop: Estimate | None, other: str, figures: Figures, gate: 
     limit = gate.max_accuracy_drop
     if drop is None:
         return _missing(name, gate)
-    what = f"{name}: {drop} of accuracy against {other} on {figures.examples} examples, maxAccuracyDrop is {limit:g}"
+    what = f"{name}: {drop} of {figures.metric} against {other} on {figures.examples} examples, maxAccuracyDrop is {limit:g}"
     return _bounded(
         name, what, drop, good=lambda value: value <= limit, hint=lambda: _more_examples(figures.examples, limit)
     )

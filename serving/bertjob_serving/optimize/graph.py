@@ -1,12 +1,14 @@
 """
-The classifier as an OpenVINO graph, built straight from its tensors: no tracing, no torch.
+The model as an OpenVINO graph, built straight from its tensors: no tracing, no torch.
 
 Every node has a name of its own choosing, so that the same tensors give the same bytes. Three things differ from the traced
-model, none of them in what it computes: the token type is always 0 and folded into the position table; query, key and value
-are one matrix product; the last layer is computed for [CLS] alone, since the classifier reads nothing else.
+model, none of them in what it computes: token types are no input (of one text they are all 0 and folded into the position
+table, of a pair they follow from where its first text ends); query, key and value are one matrix product; where the head reads
+[CLS] alone, the last layer is computed for it alone.
 
 Shapes: B texts, S tokens, H hidden size, L labels, N heads, D = H / N.
-Source: Devlin et al. 2018 (arXiv:1810.04805); tensor names of Hugging Face's BertForSequenceClassification.
+Source: Devlin et al. 2018 (arXiv:1810.04805); tensor names of Hugging Face's BertForSequenceClassification and
+BertForTokenClassification.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,6 +19,7 @@ import openvino as ov
 from openvino import opset15 as ops
 
 from bertjob_serving.optimize.weights import Array, BertConfig, Trained
+from bertjob_tasks.task import Reads
 
 INPUT_IDS: Final = "input_ids"
 ATTENTION_MASK: Final = "attention_mask"
@@ -52,9 +55,15 @@ class Float32:
         return ops.gather(ops.constant(values, name=name), ids, _index(0, f"{name}.axis"), name=f"{name}.rows")
 
 
-def build(trained: Trained, *, store: Store) -> ov.Model:
+def build(trained: Trained, *, store: Store, reads: Reads = "first", sep_id: int | None = None) -> ov.Model:
     """
-    Return the classifier: ``input_ids`` and ``attention_mask`` (B, S) int32 to ``logits`` (B, L) float32.
+    Return the model: ``input_ids`` and ``attention_mask`` (B, S) int32 to ``logits`` float32.
+
+    Args:
+        trained: the model's tensors.
+        store: how weights stand in the graph.
+        reads: "first": the head reads [CLS], logits are (B, L); "tokens": it reads all, they are (B, S, L).
+        sep_id: id of [SEP] for pairs of texts; None: every input is one text.
 
     Raises:
         ValueError: a tensor is missing or has another shape than the configuration says.
@@ -66,10 +75,13 @@ def build(trained: Trained, *, store: Store) -> ov.Model:
     ids.output(0).set_names({INPUT_IDS})
     mask.output(0).set_names({ATTENTION_MASK})
     bias = _mask_bias(mask)
-    hidden = graph.embed(ids)
+    hidden = graph.embed(ids, sep_id=sep_id)
     for index in range(trained.config.layers):
-        hidden = graph.layer(index, hidden, bias, only_cls=index == trained.config.layers - 1)
-    logits = graph.classify(ops.squeeze(hidden, _index(1, "cls.axis"), name="cls"))
+        only_cls = reads == "first" and index == trained.config.layers - 1
+        hidden = graph.layer(index, hidden, bias, only_cls=only_cls)
+    if reads == "first":
+        hidden = graph.pool(ops.squeeze(hidden, _index(1, "cls.axis"), name="cls"))
+    logits = graph.classify(hidden)
     logits.output(0).set_names({LOGITS})
     return ov.Model([ops.result(logits, name="logits.result")], [ids, mask], "bert-classifier")
 
@@ -82,8 +94,8 @@ class _Graph:
         self._tensors: Mapping[str, Array] = trained.tensors
         self._store = store
 
-    def embed(self, ids: Node) -> Node:
-        """Return the normalized sum of word, position and type embeddings (B, S, H)."""
+    def embed(self, ids: Node, *, sep_id: int | None) -> Node:
+        """Return the normalized sum of word, position and type embeddings (B, S, H); *sep_id* as in ``build``."""
         base = "bert.embeddings"
         words = self._tensor(f"{base}.word_embeddings.weight", None, self._config.hidden_size)
         positions = self._tensor(
@@ -107,7 +119,12 @@ class _Graph:
             name=f"{base}.used",
         )
         rows = self._store.rows(f"{base}.word_embeddings", words, ids)
-        return self._norm(ops.add(rows, used, name=f"{base}.sum"), f"{base}.LayerNorm")
+        vectors = ops.add(rows, used, name=f"{base}.sum")
+        if sep_id is not None:
+            step = ops.constant((types[1] - types[0])[None, None, :], name=f"{base}.types")
+            second = ops.multiply(_in_second(ids, sep_id), step, name=f"{base}.second.types")
+            vectors = ops.add(vectors, second, name=f"{base}.typed")
+        return self._norm(vectors, f"{base}.LayerNorm")
 
     def layer(self, index: int, hidden: Node, bias: Node, *, only_cls: bool) -> Node:
         """Return the hidden states after one encoder layer, (B, S, H), or (B, 1, H) for [CLS] alone."""
@@ -126,9 +143,12 @@ class _Graph:
         narrow = self._linear(f"{base}.output.dense", wide)
         return self._norm(ops.add(narrow, hidden, name=f"{base}.sum"), f"{base}.output.LayerNorm")
 
-    def classify(self, cls: Node) -> Node:
-        """Return the logits (B, L) of the [CLS] states (B, H): pooler, hidden layers of the head if any, output."""
-        x = ops.tanh(self._linear("bert.pooler.dense", cls), name="bert.pooler.tanh")
+    def pool(self, cls: Node) -> Node:
+        """Return the pooled [CLS] states (B, H)."""
+        return ops.tanh(self._linear("bert.pooler.dense", cls), name="bert.pooler.tanh")
+
+    def classify(self, x: Node) -> Node:
+        """Return the logits (..., L) of states (..., H): hidden layers of the head if any, output."""
         index = 0
         while f"head.{index}.weight" in self._tensors:
             x = ops.gelu(self._linear(f"head.{index}", x), "erf", name=f"head.{index}.activation")
@@ -192,7 +212,9 @@ class _Graph:
     def _tensor(self, name: str, *shape: int | None) -> Array:
         tensor = self._tensors.get(name)
         if tensor is None:
-            message = f"model.safetensors: has no tensor {name}; expected the names of BertForSequenceClassification, export the model again"
+            message = (
+                f"model.safetensors: has no tensor {name}; expected the names of transformers, export the model again"
+            )
             raise ValueError(message)
         if len(tensor.shape) != len(shape) or any(
             want not in (None, got) for got, want in zip(tensor.shape, shape, strict=True)
@@ -208,6 +230,14 @@ _ACTIVATIONS: Final[Mapping[str, Callable[[Node, str], Node]]] = {
     "gelu_pytorch_tanh": lambda x, name: ops.gelu(x, "tanh", name=name),
     "relu": lambda x, name: ops.relu(x, name=name),
 }
+
+
+def _in_second(ids: Node, sep_id: int) -> Node:
+    """Return (B, S, 1): 1 for the tokens of the second text, 0 up to the first [SEP]; padding may have either."""
+    found = ops.equal(ids, ops.constant(np.int32(sep_id), name="pair.sep"), name="pair.found")
+    counts = ops.convert(found, np.float32, name="pair.counts")
+    before = ops.cum_sum(counts, _index(1, "pair.axis"), exclusive=True, name="pair.before")
+    return ops.unsqueeze(ops.clamp(before, 0.0, 1.0, name="pair.second"), _index(2, "pair.last"), name="pair.types")
 
 
 def _mask_bias(mask: Node) -> Node:

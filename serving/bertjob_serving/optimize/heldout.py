@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from bertjob_api import layout
 from bertjob_api.digest import sha256_of
 from bertjob_api.spec import JobSpec
 from bertjob_storage import files, folders, open_storage
-from bertjob_tasks.readers import Example, read_examples
+from bertjob_tasks import registry
+from bertjob_tasks.task import Asked
 
 T = TypeVar("T")
 _SEED = 20190524
@@ -35,14 +36,15 @@ def download(uri: str, *, spec: JobSpec, folder: Path) -> Source:
     return Source(path=found[0] if len(found) == 1 else folder, sha256=sha256_of(digests))
 
 
-def read(source: Source, *, spec: JobSpec, labels: tuple[str, ...]) -> list[Example]:
-    """Return every held-out example; raises DataError."""
-    return list(read_examples(source.path, spec.data, labels=labels))
+def read(source: Source, *, spec: JobSpec, labels: tuple[str, ...]) -> list[Any]:
+    """Return every held-out example of the job's task; raises DataError."""
+    return list(registry.of_spec(spec.model).read(source.path, spec.data, labels=labels))
 
 
-def calibration_texts(source: Source, *, spec: JobSpec, wanted: int) -> list[str]:
-    """Return *wanted* training texts drawn evenly, in file order, the same at every call; all when there are fewer."""
-    return sample((example.text for example in read_examples(source.path, spec.data)), wanted=wanted)
+def calibration(source: Source, *, spec: JobSpec, wanted: int) -> list[Asked]:
+    """Return *wanted* training inputs drawn evenly, in file order, the same at every call; all when there are fewer."""
+    task = registry.of_spec(spec.model)
+    return sample((task.asked(example) for example in task.read(source.path, spec.data, labels=None)), wanted=wanted)
 
 
 def sample(items: Iterable[T], *, wanted: int) -> list[T]:

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
-
-import numpy as np
+from typing import Any, Final
 
 from bertjob_api.spec import Gate
 from bertjob_api.termination import Failure, Result
@@ -12,9 +10,8 @@ from bertjob_serving.optimize import estimates, gate, report
 from bertjob_serving.optimize.candidate import FP32
 from bertjob_serving.optimize.live import Live
 from bertjob_serving.optimize.outcome import Record
-from bertjob_serving.optimize.report import METRIC, Row
-from bertjob_serving.optimize.weights import Array
-from bertjob_tasks.metrics import accuracy
+from bertjob_serving.optimize.report import Row
+from bertjob_tasks.task import Features, Task, metric_of
 
 GATE_FAILED: Final = "GateFailed"
 
@@ -23,8 +20,9 @@ GATE_FAILED: Final = "GateFailed"
 class Measured:
     """Everything that was measured on one held-out set."""
 
-    expected: Array
-    """Class of each held-out text."""
+    task: Task[Any]
+    features: Features
+    """The held-out examples."""
     fp32: Record
     candidates: Mapping[str, Record | str]
     """By method; a string says why there is none."""
@@ -37,39 +35,54 @@ class Measured:
 
 def rows(measured: Measured, limits: Gate) -> list[Row]:
     """Return FP32's row and one for each candidate, judged."""
-    fp32 = np.array(measured.fp32.outcome.classes)
-    found = [Row(method=FP32, record=measured.fp32, value=accuracy(fp32, measured.expected))]
+    metric = measured.task.metric
+    value = _value(measured.fp32.outcome.answers, measured)
+    found = [Row(method=FP32, record=measured.fp32, value=value, metric=metric)]
     for method, record in measured.candidates.items():
         if isinstance(record, str):
-            found.append(Row(method=method, record=None, value=None, verdict="Failed", failure=record))
+            found.append(Row(method=method, record=None, value=None, metric=metric, verdict="Failed", failure=record))
         else:
             found.append(_row(method, record, measured, limits))
     return found
 
 
 def _row(method: str, record: Record, measured: Measured, limits: Gate) -> Row:
-    outcome, expected = record.outcome, measured.expected
-    classes = np.array(outcome.classes)
-    right = classes == expected
-    fp32_right = np.array(measured.fp32.outcome.classes) == expected
-    live = measured.live
+    outcome, live = record.outcome, measured.live
     figures = gate.Figures(
-        accuracy_drop=estimates.accuracy_drop(fp32_right, right),
-        examples=len(expected),
+        accuracy_drop=_drop(measured.fp32.outcome.answers, outcome.answers, measured),
+        examples=len(measured.features.inputs),
         speedup=estimates.typical(outcome.speedups),
         size_ratio=outcome.weights_bytes / measured.fp32.outcome.weights_bytes,
-        live_drop=estimates.accuracy_drop(np.array(live.classes) == expected, right) if live is not None else None,
+        live_drop=_drop(live.answers, outcome.answers, measured) if live is not None else None,
         has_live=measured.has_live,
         int8_feature=measured.int8_feature,
+        metric=measured.task.metric,
     )
     checks = gate.judge(figures, limits)
-    value = accuracy(classes, expected)
-    return Row(method=method, record=record, value=value, figures=figures, checks=checks, verdict=gate.verdict(checks))
+    return Row(
+        method=method,
+        record=record,
+        value=_value(outcome.answers, measured),
+        metric=measured.task.metric,
+        figures=figures,
+        checks=checks,
+        verdict=gate.verdict(checks),
+    )
+
+
+def _value(answers: Sequence[float], measured: Measured) -> float:
+    return metric_of(measured.task, measured.features, answers)
+
+
+def _drop(reference: Sequence[float], candidate: Sequence[float], measured: Measured) -> estimates.Estimate:
+    task, features = measured.task, measured.features
+    before, after = task.statistics(features, reference), task.statistics(features, candidate)
+    return estimates.metric_drop(before, after, combine=task.combine)
 
 
 def result(found: Sequence[Row], measured: Measured) -> Result:
     """Return the result: the fastest candidate that passed, FP32 when there was none to judge, else a failure."""
-    examples = len(measured.expected)
+    examples = len(measured.features.inputs)
     fp32, candidates = found[0], found[1:]
     assert fp32.record is not None, "FP32 is the reference"
     if not candidates:
@@ -80,8 +93,9 @@ def result(found: Sequence[Row], measured: Measured) -> Result:
     verdict = chosen.verdict or "Failed"
     evaluation = report.evaluation(fp32, chosen, examples=examples, verdict=verdict)
     if measured.live is not None:
-        value = accuracy(np.array(measured.live.classes), measured.expected)
-        evaluation = replace(evaluation, live=measured.live.scores(metric=METRIC, value=value))
+        value = _value(measured.live.answers, measured)
+        live = measured.live.scores(metric=measured.task.metric, value=value, examples=examples)
+        evaluation = replace(evaluation, live=live)
     details = report.details(candidates)
     if verdict == "Passed" and chosen.record is not None:
         return Result(artifact=chosen.record.artifact, evaluation=evaluation, details=details)

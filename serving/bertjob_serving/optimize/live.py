@@ -8,10 +8,9 @@ Its own tokenizer and label order count, and it runs in a process of its own, as
 import json
 import logging
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bertjob_api.manifest import ModelManifest
 from bertjob_api.status import Scores
@@ -21,6 +20,8 @@ from bertjob_serving.optimize.bundle import Bundle
 from bertjob_storage import folders, open_storage
 from bertjob_storage.protocol import StorageError
 from bertjob_tasks import encoding
+from bertjob_tasks.registry import task_of
+from bertjob_tasks.task import Array, Asked, Task
 
 _log = logging.getLogger(__name__)
 
@@ -32,19 +33,19 @@ _REPORT: Final = "live.json"
 class Live:
     """The live model, measured."""
 
-    classes: tuple[int, ...]
-    """Answer to each held-out text, numbered as the candidates' labels are."""
+    answers: tuple[float, ...]
+    """To all held-out texts, one after another; labels numbered as the candidates' are."""
     p50_ms: float
     p99_ms: float
     weights_bytes: int
     engine: str
 
-    def scores(self, *, metric: str, value: float) -> Scores:
+    def scores(self, *, metric: str, value: float, examples: int) -> Scores:
         """Return the figures for the status; *value* is the metric on the held-out data."""
         return Scores(
             metric=metric,
             value=round(value, 6),
-            num_examples=len(self.classes),
+            num_examples=examples,
             latency_p50_ms=self.p50_ms,
             latency_p99_ms=self.p99_ms,
             size_bytes=self.weights_bytes,
@@ -58,7 +59,9 @@ class Question:
 
     uri: str
     """Its artifact."""
-    texts: tuple[str, ...]
+    task: Task[Any]
+    asked: tuple[Asked, ...]
+    """Held-out texts."""
     labels: tuple[str, ...]
     """Labels of the candidates, in their order."""
     bundle: Bundle
@@ -72,22 +75,23 @@ def measured(question: Question) -> Live | None:
     """Return the live model's answers, or None, with the reason in the log, when it cannot be measured."""
     try:
         manifest = folders.fetch(open_storage(question.uri), question.uri, question.folder / ARTIFACT)
-        reason = _unfit(manifest, question.labels) or _ask(question, manifest)
+        reason = _unfit(manifest, question) or _ask(question, manifest)
     except (StorageError, ValueError) as error:
         reason = str(error)
     if reason is not None:
         _log.warning("live: cannot be measured: %s", reason)
         return None
     found = json.loads((question.folder / _REPORT).read_text(encoding="utf-8"))
-    order = [question.labels.index(label) for label in manifest.labels]
-    return Live(**{**found, "classes": tuple(order[index] for index in found["classes"])})
+    return Live(**{**found, "answers": tuple(found["answers"])})
 
 
-def _unfit(manifest: ModelManifest, labels: Sequence[str]) -> str | None:
+def _unfit(manifest: ModelManifest, question: Question) -> str | None:
     """Return why the live model's answers cannot be compared, or None."""
     if manifest.role != "served" or manifest.engine != engine.NAME:
         return f"its role is {manifest.role!r} and its engine {manifest.engine!r}, expected a served artifact for {engine.NAME}"
-    if set(manifest.labels) != set(labels):
+    if (manifest.task, manifest.problem) != (question.task.name, question.task.problem):
+        return f"its task is {manifest.task}, another than that of this job"
+    if set(manifest.labels) != set(question.labels):
         return "its labels are others than those of this job"
     return None
 
@@ -96,8 +100,9 @@ def _ask(question: Question, manifest: ModelManifest) -> str | None:
     """Let the process answer; return why it did not, or None."""
     length = manifest.max_sequence_length
     encoder = encoding.Encoder.from_folder(question.folder / ARTIFACT, max_length=length)
-    ids = tuple(item.ids for item in encoder.encode(question.texts))
-    settings = replace(question.bundle.settings, max_length=length)
+    ids = tuple(item.ids for item in question.task.encode_asked(question.asked, encoder=encoder))
+    take = tuple(manifest.labels.index(label) for label in question.labels) or None
+    settings = replace(question.bundle.settings, max_length=length, take=take)
     replace(question.bundle, heldout=ids, calibration=(), golden_texts=None, settings=settings).save(question.folder)
     argv = (sys.executable, "-m", "bertjob_serving.optimize.live", str(question.folder))
     return contain.run(argv, timeout_s=question.timeout_s)
@@ -107,15 +112,20 @@ def main(folder: Path) -> int:
     """Write the measured figures and return the exit code."""
     contain.be_expendable()
     bundle = Bundle.load(folder)
-    threads = bundle.settings.threads
+    threads, take = bundle.settings.threads, bundle.settings.take
+    task = task_of(bundle.settings.task, bundle.settings.problem)
     own = engine.Engine(folder / ARTIFACT, threads=threads)
-    classes = measure.classes(own, bundle.heldout)
+
+    def reduce(outputs: Array) -> tuple[float, ...]:
+        return task.reduce(outputs if take is None else outputs[..., list(take)])
+
+    answers = measure.answers(own, bundle.heldout, reduce=reduce)
     texts = measure.length_sample(bundle.heldout, wanted=bundle.settings.timed_texts)
     rounds = measure.interleaved(
         {"live": own.logits_of}, texts, rounds=bundle.settings.rounds, budget_s=bundle.settings.budget_s / 2
     )["live"]
     found = {
-        "classes": classes,
+        "answers": answers,
         "p50_ms": measure.percentile_ms(rounds, 50),
         "p99_ms": measure.percentile_ms(rounds, 99),
         "weights_bytes": (folder / ARTIFACT / engine.BIN).stat().st_size,

@@ -16,25 +16,37 @@ Rounds = list[list[float]]
 """Seconds of each text in each round."""
 
 
+Reduce = Callable[[Array], tuple[float, ...]]
+
+
 class Engine(Protocol):
     """What is asked of an engine."""
 
     def logits(self, ids: Array, mask: Array) -> Array:
-        """Return the logits (B, L) of token ids (B, S)."""
+        """Return the logits (B, L) or (B, S, L) of token ids (B, S)."""
         ...
 
 
-def classes(
-    engine: Engine, texts: Sequence[Array], *, answered: Callable[[int], None] = lambda _: None
-) -> tuple[int, ...]:
-    """Return the class that *engine* gives to each of *texts*; *answered* is told how many are done so far."""
-    found: dict[int, int] = {}
+def answers(
+    engine: Engine, texts: Sequence[Array], *, reduce: Reduce, answered: Callable[[int], None] = lambda _: None
+) -> tuple[float, ...]:
+    """
+    Return the answers that *engine* gives to *texts*, one after another.
+
+    Args:
+        engine: what computes.
+        texts: token ids (S,) of each.
+        reduce: the answer in the outputs (L,) or (S, L) for one text, as a few numbers.
+        answered: is told how many are done so far.
+
+    """
+    found: dict[int, tuple[float, ...]] = {}
     for batch in batches([len(ids) for ids in texts], size=_BATCH):
         ids = np.stack([texts[index] for index in batch])
-        tops = engine.logits(ids, np.ones_like(ids)).argmax(axis=1)
-        found.update(zip(batch, tops.tolist(), strict=True))
+        outputs = engine.logits(ids, np.ones_like(ids))
+        found.update((index, reduce(output)) for index, output in zip(batch, outputs, strict=True))
         answered(len(found))
-    return tuple(found[index] for index in range(len(texts)))
+    return tuple(number for index in range(len(texts)) for number in found[index])
 
 
 def batches(lengths: Sequence[int], *, size: int) -> Iterator[list[int]]:

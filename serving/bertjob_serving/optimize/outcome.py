@@ -23,8 +23,8 @@ class Outcome:
     """One candidate, measured."""
 
     method: str
-    classes: tuple[int, ...]
-    """Answer to each held-out text, in their order."""
+    answers: tuple[float, ...]
+    """To all held-out texts, one after another, as the task reduces its outputs."""
     latency: Latency
     fp32_latency: Latency
     """Of the FP32 engine in the same interleaved run."""

@@ -10,8 +10,6 @@ from bertjob_api.status import Evaluation, Scores
 from bertjob_serving.optimize.gate import Check, Figures, Verdict
 from bertjob_serving.optimize.outcome import Latency, Record, asdict_artifact
 
-METRIC = "accuracy"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -22,6 +20,7 @@ class Row:
     """None: it failed to be built or measured."""
     value: float | None
     """The metric on the held-out data."""
+    metric: str
     figures: Figures | None = None
     """None for FP32, which is the reference."""
     checks: tuple[Check, ...] = ()
@@ -35,7 +34,7 @@ def scores(row: Row, *, examples: int, latency: Latency) -> Scores:
     assert row.record is not None, "only a measured candidate has scores"
     outcome = row.record.outcome
     return Scores(
-        metric=METRIC,
+        metric=row.metric,
         value=None if row.value is None else round(row.value, 6),
         num_examples=examples,
         latency_p50_ms=latency.p50_ms,
@@ -79,7 +78,7 @@ def table(rows: Sequence[Row]) -> str:
     head = (
         "method",
         "verdict",
-        "accuracy",
+        rows[0].metric,
         "drop",
         "p50 ms",
         "p99 ms",
@@ -133,7 +132,7 @@ def _candidate(row: Row) -> dict[str, Any]:
         plain |= {
             "artifact": asdict_artifact(row.record.artifact),
             "value": row.value,
-            "predictionsSha256": sha256_of(list(measured.pop("classes"))),
+            "predictionsSha256": sha256_of(list(measured.pop("answers"))),
             "measured": measured,
             "figures": asdict(row.figures) if row.figures else None,
         }

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 from bertjob_api import layout, names, termination
 from bertjob_api.digest import canonical_json
@@ -22,11 +22,10 @@ from bertjob_serving.optimize.report import Row
 from bertjob_serving.optimize.weights import CONFIG, read_config
 from bertjob_storage import folders, open_storage
 from bertjob_storage.protocol import NotFoundError, Storage
-from bertjob_tasks import encoding
-from bertjob_tasks import labels as task_labels
+from bertjob_tasks import encoding, registry
+from bertjob_tasks.task import Asked, Features, Task
 
 _log = logging.getLogger(__name__)
-TASKS: Final = ("sequence-classification",)
 
 
 class OptimizeError(Exception):
@@ -55,8 +54,10 @@ class Prepared:
 
     shop: build.Workshop
     bundle: Bundle
-    texts: tuple[str, ...]
+    asked: tuple[Asked, ...]
     """Held-out texts."""
+    features: Features
+    """The same, encoded, with what answers to them are judged by."""
 
 
 def optimize(inputs: Inputs) -> Result:
@@ -70,9 +71,7 @@ def optimize(inputs: Inputs) -> Result:
 
     """
     spec = inputs.job.spec
-    if spec.model.task not in TASKS:
-        message = f"spec.model.task: {spec.model.task} cannot be optimized yet, expected {' or '.join(TASKS)}; store the trained model without optimize and serving"
-        raise ValueError(message)
+    registry.of_spec(spec.model)  # raises for a task that nobody knows
     storage = open_storage(spec.storage.prefix)
     source = heldout.download(spec.data.validation, spec=spec, folder=inputs.scratch / "validation")
     name = layout.optimize_id(inputs.job, model_sha256=inputs.model_sha256, validation_sha256=source.sha256)
@@ -84,7 +83,7 @@ def optimize(inputs: Inputs) -> Result:
     prepared = _prepare(inputs, storage, run, source)
     shop = prepared.shop
     methods = spec.optimize.methods if spec.optimize is not None else ()
-    board = progress.Board(folder=shop.folder, methods=(FP32, *methods), texts=len(prepared.texts))
+    board = progress.Board(folder=shop.folder, methods=(FP32, *methods), texts=len(prepared.bundle.heldout))
     with progress.served(board, address=inputs.address, port=names.PROGRESS_PORT):
         return _optimized(inputs, prepared, source, board)
 
@@ -99,7 +98,8 @@ def _optimized(inputs: Inputs, prepared: Prepared, source: heldout.Source, board
         raise OptimizeError(message)
     made = dict(zip(board.methods[1:], candidates, strict=True))
     measured = judging.Measured(
-        expected=prepared.bundle.expected,
+        task=shop.task,
+        features=prepared.features,
         fp32=fp32,
         candidates=made,
         live=_live(inputs, prepared),
@@ -136,19 +136,26 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
     spec, folder = inputs.job.spec, inputs.scratch / "work"
     _log.info("fetching the trained model from %s", inputs.model_uri)
     trained = folders.fetch(open_storage(inputs.model_uri), inputs.model_uri, folder / MODEL, inputs.model_sha256)
-    config = read_config(folder / MODEL / CONFIG)
-    labels = trained.labels or config.labels
+    config, task = read_config(folder / MODEL / CONFIG), registry.of_spec(spec.model)
+    labels = trained.labels or (config.labels if task.has_labels else ())
     max_length = min(spec.data.max_sequence_length, config.max_positions)
     encoder = encoding.Encoder.from_folder(folder / MODEL, max_length=max_length)
     examples = heldout.read(source, spec=spec, labels=labels)
+    features = task.encode(examples, labels, encoder=encoder)
+    asked = tuple(task.asked(example) for example in examples)
     golden = spread(len(examples), wanted=32)
     bundle = Bundle(
-        heldout=tuple(item.ids for item in encoder.encode([example.text for example in examples])),
-        expected=task_labels.numbers(examples, labels),
-        calibration=_calibration(inputs, encoder),
+        heldout=tuple(item.ids for item in features.inputs),
+        calibration=_calibration(inputs, task, encoder),
         golden=golden,
-        golden_texts=tuple(examples[index].text for index in golden) if spec.privacy.store_texts else None,
-        settings=Settings(threads=cpu.available(), max_length=max_length),
+        golden_texts=tuple(asked[index] for index in golden) if spec.privacy.store_texts else None,
+        settings=Settings(
+            threads=cpu.available(),
+            max_length=max_length,
+            task=task.name,
+            problem=task.problem,
+            sep_id=encoder.sep_id if len(task.inputs) > 1 else None,
+        ),
     )
     bundle.save(folder)
     shop = build.Workshop(
@@ -156,22 +163,23 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
         storage=storage,
         folder=folder,
         run=run,
+        task=task,
         labels=labels,
         max_length=max_length,
         origin={"model": inputs.model_sha256},
         timeout_s=inputs.timeout_s,
     )
-    return Prepared(shop=shop, bundle=bundle, texts=tuple(example.text for example in examples))
+    return Prepared(shop=shop, bundle=bundle, asked=asked, features=features)
 
 
-def _calibration(inputs: Inputs, encoder: encoding.Encoder) -> tuple[encoding.Ids, ...]:
+def _calibration(inputs: Inputs, task: Task[Any], encoder: encoding.Encoder) -> tuple[encoding.Ids, ...]:
     """Return the token ids of training texts, or nothing when no method needs them."""
     spec = inputs.job.spec
     if spec.optimize is None or "static" not in spec.optimize.methods:
         return ()
     source = heldout.download(spec.data.train, spec=spec, folder=inputs.scratch / "train")
-    texts = heldout.calibration_texts(source, spec=spec, wanted=spec.optimize.calibration_samples)
-    return tuple(item.ids for item in encoder.encode(texts))
+    asked = heldout.calibration(source, spec=spec, wanted=spec.optimize.calibration_samples)
+    return tuple(item.ids for item in task.encode_asked(asked, encoder=encoder))
 
 
 def _live(inputs: Inputs, prepared: Prepared) -> Live | None:
@@ -180,7 +188,8 @@ def _live(inputs: Inputs, prepared: Prepared) -> Live | None:
         return None
     question = live.Question(
         uri=inputs.live_uri,
-        texts=prepared.texts,
+        task=prepared.shop.task,
+        asked=prepared.asked,
         labels=prepared.shop.labels,
         bundle=prepared.bundle,
         folder=inputs.scratch / "live",

@@ -8,19 +8,19 @@ import numpy as np
 import openvino as ov
 
 from bertjob_serving import cpu
-from bertjob_serving.optimize.graph import ATTENTION_MASK, INPUT_IDS, Float32, build
-from bertjob_serving.optimize.weights import Array, Trained
+from bertjob_serving.optimize.graph import ATTENTION_MASK, INPUT_IDS
+from bertjob_serving.optimize.weights import Array
 
 ALPHA: Final = 0.8
 """How much of the activations' outliers SmoothQuant moves into the weights. Source: Xiao et al. 2022 (arXiv:2211.10438)."""
 
 
-def quantized(trained: Trained, texts: Sequence[Array]) -> ov.Model:
+def quantized(model: ov.Model, texts: Sequence[Array]) -> ov.Model:
     """
-    Return the classifier with INT8 weights and activations.
+    Return the model with INT8 weights and activations.
 
     Args:
-        trained: the float32 model.
+        model: the float32 graph.
         texts: token ids (S,) of the calibration texts, in a fixed order.
 
     Raises:
@@ -38,7 +38,7 @@ def quantized(trained: Trained, texts: Sequence[Array]) -> ov.Model:
     overflow = nncf.OverflowFix.DISABLE if cpu.int8_feature(cpu.features()) else nncf.OverflowFix.ENABLE
     smooth = nncf.AdvancedSmoothQuantParameters(matmul=ALPHA)
     return nncf.quantize(
-        build(trained, store=Float32()),
+        model,
         nncf.Dataset(feeds),
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(feeds),

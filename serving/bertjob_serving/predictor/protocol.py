@@ -10,97 +10,121 @@ from typing import Any, Final
 
 from bertjob_serving.predictor.errors import InvalidRequestError, TooLargeError
 from bertjob_serving.predictor.settings import Limits
-from bertjob_tasks.classification import Prediction
+from bertjob_tasks.task import Answer, Asked
 
-TEXT: Final = "text"
-LABEL: Final = "label"
-SCORE: Final = "score"
 SCORES: Final = "scores"
-"""Parameter of a request, and name of the output, for the probabilities of all labels."""
+"""Parameter of a request for the probabilities of all labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """What a request asks."""
 
-    texts: tuple[str, ...]
+    items: tuple[Asked, ...]
+    """A text, or a pair of texts, each."""
     with_scores: bool
     """Answer the probabilities of all labels too."""
 
 
-def v1_query(body: object, limits: Limits) -> Query:
-    """Return the query of ``{"instances": ["text" or {"text": "text"}, ...], "parameters": {"scores": true}}``."""
+def v1_query(body: object, names: Sequence[str], limits: Limits) -> Query:
+    """
+    Return the query of a V1 body.
+
+    Args:
+        body: ``{"instances": [{"text": "..."}, ...], "parameters": {"scores": true}}``; a task on one text takes bare strings too.
+        names: of the texts of one instance.
+        limits: what is too large.
+
+    """
     if not isinstance(body, Mapping) or not isinstance(body.get("instances"), list):
-        message = 'body: expected a JSON object {"instances": ["a text", ...]}'
+        message = f'body: expected a JSON object {{"instances": [{_example(names)}, ...]}}'
         raise InvalidRequestError(message)
-    texts = [_v1_text(item, number) for number, item in enumerate(body["instances"])]
-    return _query(texts, body.get("parameters"), limits)
+    items = [_v1_item(item, names, number) for number, item in enumerate(body["instances"])]
+    return _query(items, body.get("parameters"), limits)
 
 
-def v2_query(values: Sequence[object], parameters: object, limits: Limits) -> Query:
-    """Return the query of the elements of the input ``text``, strings or UTF-8 bytes, and the request's parameters."""
-    return _query([_v2_text(value, number) for number, value in enumerate(values)], parameters, limits)
+def v2_query(values: Sequence[Sequence[object]], names: Sequence[str], parameters: object, limits: Limits) -> Query:
+    """
+    Return the query of a V2 request.
+
+    Args:
+        values: the elements of each input, strings or UTF-8 bytes.
+        names: of these inputs.
+        parameters: the request's.
+        limits: what is too large.
+
+    """
+    counts = {len(column) for column in values}
+    if len(counts) > 1:
+        sizes = ", ".join(f"{name}: {len(column)}" for name, column in zip(names, values, strict=True))
+        message = f"inputs: have different numbers of elements ({sizes}), expected one of each for every question"
+        raise InvalidRequestError(message)
+    texts = [
+        [_v2_text(value, f"{name} {number}") for number, value in enumerate(column)]
+        for name, column in zip(names, values, strict=True)
+    ]
+    return _query([_asked(parts) for parts in zip(*texts, strict=True)], parameters, limits)
 
 
-def v1_response(predictions: Sequence[Prediction], query: Query, labels: Sequence[str]) -> dict[str, Any]:
-    """Return ``{"predictions": [{"label": ..., "score": ...}, ...]}``."""
-    rows: list[dict[str, Any]] = [{LABEL: item.label, SCORE: item.score} for item in predictions]
-    if query.with_scores:
-        for row, item in zip(rows, predictions, strict=True):
-            row[SCORES] = dict(zip(labels, item.scores, strict=True))
-    return {"predictions": rows}
+def v1_response(answers: Sequence[Answer]) -> dict[str, Any]:
+    """Return ``{"predictions": [...]}``."""
+    return {"predictions": [dict(answer) for answer in answers]}
 
 
-def v2_outputs(predictions: Sequence[Prediction], query: Query) -> dict[str, tuple[str, list[int], list[Any]]]:
-    """Return datatype, shape and flat data of each output."""
-    count = len(predictions)
-    outputs: dict[str, tuple[str, list[int], list[Any]]] = {
-        LABEL: ("BYTES", [count], [item.label for item in predictions]),
-        SCORE: ("FP32", [count], [item.score for item in predictions]),
-    }
-    if query.with_scores:
-        flat = [value for item in predictions for value in item.scores]
-        outputs[SCORES] = ("FP32", [count, len(flat) // count], flat)
-    return outputs
-
-
-def _query(texts: list[str], parameters: object, limits: Limits) -> Query:
-    if not texts:
+def _query(items: list[Asked], parameters: object, limits: Limits) -> Query:
+    if not items:
         message = "request: holds no text, expected at least one"
         raise InvalidRequestError(message)
-    if len(texts) > limits.max_batch:
-        message = f"request: holds {len(texts)} texts, expected at most {limits.max_batch}; send several requests"
+    if len(items) > limits.max_batch:
+        message = f"request: holds {len(items)} texts, expected at most {limits.max_batch}; send several requests"
         raise TooLargeError(message)
-    for number, text in enumerate(texts):
-        if len(text) > limits.max_chars:
-            message = f"text {number}: has {len(text)} characters, expected at most {limits.max_chars}; shorten it"
-            raise TooLargeError(message)
+    for number, item in enumerate(items):
+        for text in (item,) if isinstance(item, str) else item:
+            if len(text) > limits.max_chars:
+                message = f"text {number}: has {len(text)} characters, expected at most {limits.max_chars}; shorten it"
+                raise TooLargeError(message)
     wanted = parameters.get(SCORES, False) if isinstance(parameters, Mapping) else False
     if not isinstance(wanted, bool):
         message = f"parameters.{SCORES}: got {type(wanted).__name__}, expected true or false"
         raise InvalidRequestError(message)
-    return Query(tuple(texts), wanted)
+    return Query(tuple(items), wanted)
 
 
-def _v1_text(item: object, number: int) -> str:
-    value = item.get(TEXT) if isinstance(item, Mapping) else item
-    if not isinstance(value, str):
-        message = f'instances[{number}]: got {type(item).__name__}, expected a string or {{"text": "a string"}}'
+def _asked(parts: Sequence[str]) -> Asked:
+    """Return one text bare and two as a pair."""
+    return parts[0] if len(parts) == 1 else (parts[0], parts[1])
+
+
+def _example(names: Sequence[str]) -> str:
+    """Return an instance for messages."""
+    return "{" + ", ".join(f'"{name}": "a text"' for name in names) + "}"
+
+
+def _v1_item(item: object, names: Sequence[str], number: int) -> Asked:
+    where = f"instances[{number}]"
+    if isinstance(item, str) and len(names) == 1:
+        return _unicode(item, where)
+    values = [item.get(name) for name in names] if isinstance(item, Mapping) else []
+    texts = [_unicode(value, where) for value in values if isinstance(value, str)]
+    if len(texts) != len(names):
+        bare = "a string or " if len(names) == 1 else ""
+        got = "an object without these strings" if isinstance(item, Mapping) else type(item).__name__
+        message = f"{where}: got {got}, expected {bare}{_example(names)}"
         raise InvalidRequestError(message)
-    return _unicode(value, f"instances[{number}]")
+    return _asked(texts)
 
 
-def _v2_text(value: object, number: int) -> str:
+def _v2_text(value: object, where: str) -> str:
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError as error:
-            message = f"text {number}: is not UTF-8 at byte {error.start}; encode it as UTF-8"
+            message = f"{where}: is not UTF-8 at byte {error.start}; encode it as UTF-8"
             raise InvalidRequestError(message) from error
     if not isinstance(value, str):
-        message = f"text {number}: got {type(value).__name__}, expected a string"
+        message = f"{where}: got {type(value).__name__}, expected a string"
         raise InvalidRequestError(message)
-    return _unicode(value, f"text {number}")
+    return _unicode(value, where)
 
 
 def _unicode(value: str, where: str) -> str:

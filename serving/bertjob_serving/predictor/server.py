@@ -1,6 +1,7 @@
 """KServe's REST server around one model, on the address and port that we choose."""
 
 import asyncio
+import functools
 import logging
 import signal
 import sys
@@ -31,7 +32,8 @@ def load(settings: Settings) -> tuple[Artifact, Worker]:
         artifact.manifest.method,
         len(artifact.golden),
     )
-    return artifact, Worker(encode=encoder.encode, infer=own.logits, pad_id=encoder.pad_id, limits=settings.limits)
+    encode = functools.partial(artifact.task.encode_asked, encoder=encoder)
+    return artifact, Worker(encode=encode, infer=own.logits, pad_id=encoder.pad_id, limits=settings.limits)
 
 
 def serve(settings: Settings, artifact: Artifact, worker: Worker) -> None:
@@ -43,9 +45,9 @@ def serve(settings: Settings, artifact: Artifact, worker: Worker) -> None:
     from kserve.protocol.model_repository_extension import ModelRepositoryExtension  # noqa: PLC0415
     from kserve.protocol.rest.server import RESTServer  # noqa: PLC0415
 
-    from bertjob_serving.predictor.model import Classifier  # noqa: PLC0415
+    from bertjob_serving.predictor.model import ServedModel  # noqa: PLC0415
 
-    model = Classifier(settings.model_name, artifact, worker, settings.limits)
+    model = ServedModel(settings.model_name, artifact, worker, settings.limits)
     models = ModelRepository()
     models.update(model)
     _extend(app, model, digest=artifact.manifest.sha256, max_body_bytes=settings.limits.max_body_bytes)

@@ -16,11 +16,12 @@ from bertjob_serving.predictor.batching import form_batch
 from bertjob_serving.predictor.errors import DeadlineError, EngineError, OverloadedError
 from bertjob_serving.predictor.settings import Limits
 from bertjob_tasks.encoding import Encoded, pad
+from bertjob_tasks.task import Asked
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Infer = Callable[[Array, Array], Array]
-"""Token ids and mask (B, S) to logits (B, L)."""
-Encode = Callable[[Sequence[str]], list[Encoded]]
+"""Token ids and mask (B, S) to logits (B, L) or (B, S, L)."""
+Encode = Callable[[Sequence[Asked]], list[Encoded]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,9 +53,9 @@ class Worker:
         """Return how many texts are being worked on or wait."""
         return self._accepted
 
-    async def logits(self, texts: Sequence[str]) -> Array:
+    async def logits(self, texts: Sequence[Asked]) -> list[Array]:
         """
-        Return the logits (N, L) of *texts*, at least one.
+        Return the logits (L,) or (S, L) of each of *texts* (or pairs of them), at least one.
 
         Raises:
             OverloadedError: too many texts wait already.
@@ -78,13 +79,13 @@ class Worker:
         finally:
             self._accepted -= len(texts)
 
-    async def _answers(self, tokens: Sequence[Encoded]) -> Array:
+    async def _answers(self, tokens: Sequence[Encoded]) -> list[Array]:
         loop = asyncio.get_running_loop()
         entries = [Waiting(item, loop.create_future()) for item in tokens]
         self._waiting.extend(entries)
         if self._runner is None or self._runner.done():
             self._runner = loop.create_task(self._run())
-        return np.stack(await asyncio.gather(*(entry.answer for entry in entries)))
+        return list(await asyncio.gather(*(entry.answer for entry in entries)))
 
     async def _run(self) -> None:
         """Compute batch after batch until nobody waits; texts that were given up are dropped."""
@@ -104,7 +105,7 @@ class Worker:
                 continue
             for entry, row in zip(batch, logits, strict=True):
                 if not entry.answer.done():
-                    entry.answer.set_result(row)
+                    entry.answer.set_result(row[: entry.length] if row.ndim == 2 else row)  # padding has outputs too
 
     def close(self) -> None:
         """End the threads after the work they have."""

@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification
 def save_model(tmp_path: Path) -> Callable[..., tuple[Path, Any]]:
     """Return a function that saves a random classifier and returns its folder and the transformers model."""
 
-    def save(**overrides: object) -> tuple[Path, Any]:
+    def save(kind: Any = BertForSequenceClassification, **overrides: object) -> tuple[Path, Any]:
         torch.manual_seed(0)
         sizes: dict[str, Any] = {
             "vocab_size": 120,
@@ -25,7 +25,7 @@ def save_model(tmp_path: Path) -> Callable[..., tuple[Path, Any]]:
             "num_labels": 3,
             "initializer_range": 0.2,
         }
-        model = BertForSequenceClassification(BertConfig(**(sizes | overrides))).eval()
+        model = kind(BertConfig(**(sizes | overrides))).eval()
         folder = tmp_path / "model"
         model.save_pretrained(folder)
         return folder, model

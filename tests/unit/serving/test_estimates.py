@@ -75,3 +75,33 @@ def test_typical_ignores_a_disturbed_round() -> None:
     assert quiet.value == 2.0
     assert disturbed.value == 2.0
     assert 1.9 <= disturbed.low <= disturbed.high <= 2.1
+
+
+def test_drop_of_right_and_wrong_is_the_exact_one() -> None:
+    """One statistic of 0 or 1 is accuracy, which needs no resampling of examples."""
+    rng = np.random.default_rng(1)
+    reference, candidate = rng.random(50) < 0.8, rng.random(50) < 0.7
+
+    got = estimates.metric_drop(
+        *(side[:, None].astype(float) for side in (reference, candidate)), combine=lambda m: m[..., 0]
+    )
+
+    assert got == estimates.accuracy_drop(reference, candidate)
+
+
+def test_drop_of_a_ratio_is_bounded_by_resampling_pairs() -> None:
+    """A metric of several sums is compared on the same examples: noise that both share does not widen the bounds."""
+    rng = np.random.default_rng(2)
+    hits = rng.integers(0, 2, 400).astype(float)
+    before = np.stack([hits, np.ones(400)], axis=1)
+    after = before.copy()
+    after[:20, 0] = 0
+
+    def share(means: np.ndarray) -> np.ndarray:
+        return means[..., 0] / means[..., 1]
+
+    got = estimates.metric_drop(before, after, combine=share)
+
+    assert got.value == pytest.approx(hits[:20].sum() / 400)
+    assert 0 < got.low < got.value < got.high < 0.06
+    assert estimates.metric_drop(before, before, combine=share).low == 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
-from transformers import BertForSequenceClassification
+from transformers import BertForSequenceClassification, BertForTokenClassification
 
 from bertjob_serving.engine import Engine
 from bertjob_serving.optimize import ir
@@ -49,6 +49,39 @@ def test_equals_transformers(save_model: SaveModel, tmp_path: Path, activation: 
     got = _engine(read_trained(folder), tmp_path / "ir", Float32()).logits(ids, mask)
 
     assert np.abs(got - _reference(model, ids, mask)).max() < 1e-4
+
+
+def test_pair_equals_transformers(save_model: SaveModel, tmp_path: Path) -> None:
+    """Token types follow from where the first text ends, in a padded batch too."""
+    folder, model = save_model()
+    ids, mask = _batch()
+    types = np.zeros_like(ids)
+    for row, (middle, end) in enumerate(((5, 17), (3, 9), (1, 2))):  # the first [SEP], and the length
+        ids[row, [middle, end - 1]] = 119
+        ids[row][(ids[row] == 119) & ~np.isin(np.arange(17), [middle, end - 1])] = 118
+        types[row, middle + 1 : end] = 1
+        mask[row, :end], mask[row, end:] = 1, 0
+
+    ir.save(build(read_trained(folder), store=Float32(), sep_id=119), tmp_path / "ir")
+    got = Engine(tmp_path / "ir", threads=1).logits(ids, mask)
+
+    with torch.no_grad():
+        parts = (torch.from_numpy(part).long() for part in (ids, mask, types))
+        expected = model(**dict(zip(("input_ids", "attention_mask", "token_type_ids"), parts, strict=True))).logits
+    assert np.abs(got - expected.numpy()).max() < 1e-4
+    assert np.abs(got - _reference(model, ids, mask)).max() > 1e-3
+
+
+def test_tokens_equal_transformers(save_model: SaveModel, tmp_path: Path) -> None:
+    """A head on tokens gives logits for each of them, without a pooler."""
+    folder, model = save_model(kind=BertForTokenClassification)
+    ids, mask = _batch()
+
+    ir.save(build(read_trained(folder), store=Float32(), reads="tokens"), tmp_path / "ir")
+    got = Engine(tmp_path / "ir", threads=1).logits(ids, mask)
+
+    assert got.shape == (3, 17, 3)
+    assert np.abs((got - _reference(model, ids, mask))[mask > 0]).max() < 1e-4
 
 
 def test_one_layer_is_enough(save_model: SaveModel, tmp_path: Path) -> None:

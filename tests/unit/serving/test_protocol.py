@@ -1,5 +1,6 @@
 """Requests and responses as values."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -13,7 +14,7 @@ from bertjob_serving import cpu, golden
 from bertjob_serving.predictor import protocol, settings
 from bertjob_serving.predictor.errors import InvalidRequestError, RequestError
 from bertjob_serving.predictor.settings import Limits
-from bertjob_tasks.classification import Prediction
+from bertjob_tasks.registry import task_of
 
 LIMITS = Limits(max_batch=3, max_chars=20)
 JSON = st.recursive(
@@ -22,66 +23,74 @@ JSON = st.recursive(
 )
 
 
-@given(JSON | st.fixed_dictionaries({"instances": st.lists(JSON)}, optional={"parameters": JSON}))
-def test_any_v1_body_is_read_or_refused(body: Any) -> None:
+INSTANCE = JSON | st.fixed_dictionaries({"text": st.text(max_size=25), "text_pair": st.text(max_size=25)})
+
+
+@given(
+    JSON | st.fixed_dictionaries({"instances": st.lists(INSTANCE, max_size=4)}, optional={"parameters": JSON}),
+    st.sampled_from([("text",), ("text", "text_pair")]),
+)
+def test_any_v1_body_is_read_or_refused(body: Any, names: tuple[str, ...]) -> None:
     """Whatever JSON comes, the answer is a query within the limits or a RequestError."""
     try:
-        query = protocol.v1_query(body, LIMITS)
+        query = protocol.v1_query(body, names, LIMITS)
     except RequestError:
         return
-    assert 1 <= len(query.texts) <= 3
-    assert all(len(text) <= 20 for text in query.texts)
+    assert 1 <= len(query.items) <= 3
+    assert all(isinstance(item, str) == (len(names) == 1) for item in query.items)
+    assert all(len(text) <= 20 for item in query.items for text in ([item] if isinstance(item, str) else item))
 
 
 @given(st.lists(st.text(max_size=9) | st.binary(max_size=9) | st.integers(), max_size=5))
 def test_any_v2_elements_are_read_or_refused(values: list[Any]) -> None:
     """Strings and UTF-8 bytes give the same query; everything else is refused."""
     try:
-        query = protocol.v2_query(values, None, LIMITS)
+        query = protocol.v2_query([values], ("text",), None, LIMITS)
     except RequestError:
         return
     decoded = [value.decode() if isinstance(value, bytes) else value for value in values]
-    assert list(query.texts) == decoded
+    assert list(query.items) == decoded
 
 
 def test_texts_come_plain_or_in_objects() -> None:
     """Both spellings of an instance are read alike, and scores are off unless asked for."""
     body = {"instances": ["a", {"text": "b"}]}
 
-    assert protocol.v1_query(body, LIMITS) == protocol.Query(("a", "b"), with_scores=False)
-    assert protocol.v1_query({**body, "parameters": {"scores": True}}, LIMITS).with_scores
+    assert protocol.v1_query(body, ("text",), LIMITS) == protocol.Query(("a", "b"), with_scores=False)
+    assert protocol.v1_query({**body, "parameters": {"scores": True}}, ("text",), LIMITS).with_scores
+
+
+def test_pairs_come_in_objects_or_in_two_inputs() -> None:
+    """Both protocols give the same pairs; half a pair is refused with what is expected."""
+    names = ("text", "text_pair")
+    expected = protocol.Query((("a", "b"), ("c", "d")), with_scores=False)
+
+    instances = [{"text": "a", "text_pair": "b"}, {"text": "c", "text_pair": "d"}]
+    assert protocol.v1_query({"instances": instances}, names, LIMITS) == expected
+    assert protocol.v2_query([["a", b"c"], ["b", "d"]], names, None, LIMITS) == expected
+
+    for half in ({"text": "a"}, "a", {"text": "a", "text_pair": 1}):
+        with pytest.raises(InvalidRequestError, match=r'expected \{"text": "a text", "text_pair": "a text"\}'):
+            protocol.v1_query({"instances": [half]}, names, LIMITS)
+    with pytest.raises(InvalidRequestError, match="text: 2, text_pair: 1"):
+        protocol.v2_query([["a", "c"], ["b"]], names, None, LIMITS)
 
 
 def test_half_a_surrogate_pair_is_refused() -> None:
     """JSON can spell what no tokenizer can read."""
     with pytest.raises(InvalidRequestError, match="half of a surrogate pair"):
-        protocol.v1_query(json.loads('{"instances": ["\\ud800"]}'), LIMITS)
-
-
-def test_responses_of_both_protocols() -> None:
-    """Label and score, and the probabilities of all labels when asked for."""
-    found = [Prediction("b", 0.75, (0.25, 0.75)), Prediction("a", 0.5, (0.5, 0.5))]
-    query = protocol.Query(("x", "y"), with_scores=True)
-
-    assert protocol.v1_response(found, query, ("a", "b"))["predictions"][0] == {
-        "label": "b",
-        "score": 0.75,
-        "scores": {"a": 0.25, "b": 0.75},
-    }
-    assert protocol.v2_outputs(found, query) == {
-        "label": ("BYTES", [2], ["b", "a"]),
-        "score": ("FP32", [2], [0.75, 0.5]),
-        "scores": ("FP32", [2, 2], [0.25, 0.75, 0.5, 0.5]),
-    }
+        protocol.v1_query(json.loads('{"instances": ["\\ud800"]}'), ("text",), LIMITS)
 
 
 def test_golden_set_survives_its_file() -> None:
     """What is written is read, rounded; damage is called damage."""
-    items = (golden.Item(ids=(1, 2), text=None, fp32=(0.123456, 1.0), served=(0.5, -1.0)),)
+    items = [
+        golden.Item(ids=(1, 2), text=text, fp32=(0.123456, 1.0), served=(0.5, -1.0)) for text in (None, "a", ("a", "b"))
+    ]
 
-    (read,) = golden.from_json(golden.to_json(items))
+    read = golden.from_json(golden.to_json(items))
 
-    assert read == golden.Item(ids=(1, 2), text=None, fp32=(0.1235, 1.0), served=(0.5, -1.0))
+    assert read == tuple(dataclasses.replace(item, fp32=(0.1235, 1.0)) for item in items)
     with pytest.raises(CorruptError, match="run optimize again"):
         golden.from_json(b'{"items": [{"ids": 5}]}')
 
@@ -93,7 +102,7 @@ def test_golden_set_survives_its_file() -> None:
 )
 def test_answers_are_compared_by_probability(got: list[float], same: bool) -> None:
     """Rounding differs between CPUs; another answer, or none, is told."""
-    assert golden.same_answer((2.0, -1.0), np.array(got)) is same
+    assert golden.same_answer(task_of("sequence-classification", None), (2.0, -1.0), np.array(got)) is same
 
 
 def test_address_is_the_pods_own() -> None:

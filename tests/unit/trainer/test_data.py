@@ -37,3 +37,17 @@ def test_words_are_those_of_the_samples(dataset: Dataset) -> None:
     """Each token id once, padding left out."""
     assert dataset.words_of(np.array([0, 2])).tolist() == [2, 3, 7, 9]
     assert dataset.lengths.tolist() == [2, 4, 4]
+
+
+def test_targets_of_tokens_are_padded_with_the_ignored() -> None:
+    """Each token has a target, padding has none, and only those that count are counted."""
+    inputs = [
+        Encoded(np.array(ids, dtype=np.int32), np.zeros(len(ids), dtype=np.int32)) for ids in ([2, 3], [2, 7, 8, 3])
+    ]
+    dataset = Dataset.of(inputs, np.array([-100, 1, -100, 0, 2, -100]), pad_id=0, per_token=True)
+
+    batch = dataset.batch(np.array([0, 1]), device=CPU)
+
+    assert batch.labels.tolist() == [[-100, 1, -100, -100], [-100, 0, 2, -100]]
+    assert [dataset.num_targets(np.array(samples)) for samples in ([0], [0, 1])] == [1, 3]
+    assert len(dataset) == 2

@@ -15,11 +15,13 @@ from bertjob_api.spec import Head
 from bertjob_api.status import Artifact
 from bertjob_api.termination import Result
 from bertjob_storage.local import LocalStorage
+from bertjob_tasks import registry
 from bertjob_trainer import commits, export, heads
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.export import Trained
 
 LABELS = ("bad", "good")
+TASK = registry.task_of("sequence-classification", None)
 
 
 def trained(folder: Path) -> Trained:
@@ -27,6 +29,7 @@ def trained(folder: Path) -> Trained:
     return Trained(
         job=parse_job(a_job(storage={"prefix": f"file://{folder}/storage"}), local=True),
         run="run-1",
+        task=TASK,
         labels=LABELS,
         digests={"model": "m", "train": "t", "validation": "v"},
         metrics={"accuracy": 0.5},
@@ -64,7 +67,7 @@ def test_folder_holds_model_tokenizer_and_card(tmp_path: Path) -> None:
 
 def test_hidden_head_has_a_name_of_its_own() -> None:
     """A model that others would load without its head's layers does not call itself theirs."""
-    config = export.exported_config(CONFIG, labels=LABELS, head=Head(layers=2, hidden_size=64))
+    config = export.exported_config(CONFIG, task=TASK, labels=LABELS, head=Head(layers=2, hidden_size=64))
 
     assert config["architectures"] == ["BertJobForSequenceClassification"]
     assert config["bertjob_head"] == {"layers": 2, "hidden_size": 64}

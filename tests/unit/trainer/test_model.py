@@ -13,7 +13,7 @@ from transformers import BertForSequenceClassification
 
 from bertjob_api.spec import Head
 from bertjob_tasks.errors import ModelFolderError, UnsupportedError
-from bertjob_trainer import bert_config, heads, weights
+from bertjob_trainer import bert_config, heads, losses, weights
 from bertjob_trainer.bert_config import BertConfig
 
 IDS = torch.tensor([[2, 5, 6, 7, 3], [2, 8, 3, 0, 0], [2, 9, 10, 3, 0]])
@@ -39,7 +39,7 @@ def test_outputs_and_gradients_equal_the_reference(*, padded: bool) -> None:
     ids, type_ids, mask = (IDS, TYPE_IDS, MASK) if padded else (IDS[:, :3], TYPE_IDS[:, :3], None)
 
     logits = ours(ids, type_ids, mask)
-    (heads.loss_sum(logits, LABELS) / 3).backward()
+    (losses.classes(logits, LABELS) / 3).backward()
     reference = theirs(
         input_ids=ids,
         token_type_ids=type_ids,
@@ -91,7 +91,7 @@ def test_hidden_head_layers_are_used() -> None:
     """spec.model.head adds trainable layers of the wanted width."""
     classifier = heads.build(BertConfig.from_dict(CONFIG), num_labels=3, head=Head(layers=2, hidden_size=64), seed=1)
 
-    heads.loss_sum(classifier(IDS, TYPE_IDS, MASK), LABELS).backward()
+    losses.classes(classifier(IDS, TYPE_IDS, MASK), LABELS).backward()
 
     assert [tuple(layer.weight.shape) for layer in classifier.head] == [(64, 16), (64, 64)]
     assert all(layer.weight.grad.abs().sum() > 0 for layer in classifier.head)

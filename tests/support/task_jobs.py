@@ -1,0 +1,113 @@
+"""A toy job for each task that a tiny model can learn, and what its served answers must be."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from support.jobs import Object
+from support.workers import a_toy_job
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A task with data that tell their labels."""
+
+    name: str
+    problem: str | None
+    rows: Callable[[random.Random], Row]
+    metric: str
+    asked: Any
+    """A V1 instance."""
+    answer: dict[str, Any]
+    """What its answer must hold."""
+    learning_rate: float = 5e-3
+    spec: dict[str, Any] = field(default_factory=dict)
+    """More of ``spec.data``."""
+    write: Callable[[Path, list[Row]], Path] | None = None
+    """Writes rows below a folder-and-stem; None: JSON lines."""
+
+    @property
+    def id(self) -> str:
+        """Return a name for the test's output."""
+        return self.name if self.problem is None else f"{self.name}-{self.problem}"
+
+
+def _words(rng: random.Random, *more: str) -> str:
+    words = [rng.choice(("the", "sat", "ran", "very")) for _ in range(rng.randint(1, 6))]
+    for word in more:
+        words.insert(rng.randrange(len(words) + 1), word)
+    return " ".join(words)
+
+
+def _by_the_second(rng: random.Random) -> Row:
+    """Return a pair whose second text tells the label, while the first one leads astray."""
+    said = rng.choice(("good", "bad"))
+    return {"text": _words(rng, rng.choice(("good", "bad"))), "text_pair": _words(rng, said), "label": said}
+
+
+def _number(rng: random.Random) -> Row:
+    row = _by_the_second(rng)
+    return {**row, "label": {"good": 1.5, "bad": -0.5}[row["label"]]}
+
+
+def _animals(rng: random.Random) -> Row:
+    found = [word for word in ("cat", "dog") if rng.random() < 0.5]
+    return {"text": _words(rng, *found), "label": found}
+
+
+TOYS = (
+    Toy(
+        name="sentence-pair",
+        problem=None,
+        rows=_by_the_second,
+        metric="accuracy",
+        asked={"text": "the bad sat very", "text_pair": "ran good the"},
+        answer={"label": "good"},
+    ),
+    Toy(
+        name="sentence-pair",
+        problem="regression",
+        rows=_number,
+        metric="pearson",
+        asked={"text": "the bad sat very", "text_pair": "ran good the"},
+        answer={},
+    ),
+    Toy(
+        name="sequence-classification",
+        problem="multi-label",
+        rows=_animals,
+        metric="microF1",
+        asked="the dog sat cat",
+        answer={"labels": ["cat", "dog"]},
+        learning_rate=1e-2,
+    ),
+)
+
+
+def a_task_job(folder: Path, toy: Toy) -> Object:
+    """Return a job of the toy's task on local files below *folder*, with a gate that lets anything pass."""
+    job = a_toy_job(folder, epochs=20, batchSize=16, microBatchSize=8, learningRate=toy.learning_rate, dropout=0)
+    spec = job["spec"]
+    spec["model"] |= {"task": toy.name, **({"problem": toy.problem} if toy.problem else {})}
+    for name, count, seed in (("train", 160, 1), ("validation", 40, 2)):
+        rows = list(_rows(toy, count, seed=seed))
+        path = folder / f"{name}.jsonl"
+        if toy.write is None:
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        else:
+            path = toy.write(folder / name, rows)
+        spec["data"][name] = f"file://{path}"
+    spec["data"] |= {"maxSequenceLength": 24, **toy.spec}
+    spec["optimize"] = {"methods": ["dynamic"]}
+    spec["gate"] = {"maxAccuracyDrop": 1, "minSpeedup": 0.01, "maxSizeRatio": 10}
+    return job
+
+
+def _rows(toy: Toy, count: int, *, seed: int) -> Iterator[Row]:
+    rng = random.Random(seed)  # noqa: S311
+    return (toy.rows(rng) for _ in range(count))

@@ -1,0 +1,149 @@
+"""
+What a task is, for everybody who must not know which one it is: trainer, optimize and predictor ask these questions only.
+
+Shapes: N inputs, L tokens of one, C outputs of the head, K statistics of an input.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final, Generic, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertjob_api.spec import Data
+from bertjob_tasks.encoding import Encoded, Encoder
+
+Array = NDArray[Any]
+E = TypeVar("E")
+Reads = Literal["first", "tokens"]
+Loss = Literal["classes", "flags", "values"]
+Answer = Mapping[str, Any]
+Asked = str | tuple[str, str]
+"""What is asked: a text, or a pair of texts."""
+Column = tuple[str, list[int], list[Any]]
+"""Datatype, shape and flat data of an output (Open Inference Protocol)."""
+
+IGNORED: Final = -100
+"""Target of a token that the loss leaves out. Source: torch.nn.CrossEntropyLoss, ``ignore_index``."""
+TEXT: Final = "text"
+SECOND: Final = "text_pair"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """Encoded examples with what they are judged by."""
+
+    inputs: tuple[Encoded, ...]
+    """(N,)."""
+    targets: Array
+    """What the loss compares with: (N,) or (N, C); for ``reads`` tokens: one number for each token of all inputs."""
+    gold: Any = None
+    """What else the task's metrics need; its own affair."""
+
+
+class Task(ABC, Generic[E]):
+    """One kind of work for BERT, from rows to answers."""
+
+    name: str
+    """``spec.model.task``."""
+    problem: ClassVar[str | None] = None
+    """``spec.model.problem``; None: the task's default."""
+    reads: ClassVar[Reads] = "first"
+    """What the head reads: the pooled first token, or every token."""
+    loss: ClassVar[Loss] = "classes"
+    """Cross-entropy over classes, binary cross-entropy of flags, or squared error of values."""
+    metric: ClassVar[str]
+    """Name of the metric that decides; a fraction where more is better."""
+    has_labels: ClassVar[bool] = True
+    """Its outputs are labels."""
+    architecture: ClassVar[str]
+    """Transformers' class with this head and these weight names."""
+    problem_type: ClassVar[str | None] = None
+    """Transformers' name of what the outputs mean; None: it has none for this architecture."""
+    inputs: tuple[str, ...] = (TEXT,)
+    """Names of the texts that a client sends."""
+    outputs: ClassVar[Mapping[str, str]]
+    """Name and datatype of the columns that always come (Open Inference Protocol)."""
+
+    # From rows to what is trained on.
+
+    @abstractmethod
+    def read(self, path: Path, data: Data, *, labels: Sequence[str] | None) -> Iterator[E]:
+        """Yield the examples at *path*, with labels of *labels* only (None: any); raises DataError."""
+
+    @abstractmethod
+    def discover(self, examples: Iterable[E]) -> tuple[str, ...]:
+        """Return the labels of the training examples in the order of the outputs; () for a task without. Raises DataError."""
+
+    def width(self, labels: Sequence[str]) -> int:
+        """Return the outputs C of the head."""
+        return len(labels)
+
+    @abstractmethod
+    def encode(self, examples: Sequence[E], labels: Sequence[str], *, encoder: Encoder) -> Features:
+        """Return the examples as token ids and targets."""
+
+    # From outputs to metrics.
+
+    @abstractmethod
+    def reduce(self, outputs: Array) -> tuple[float, ...]:
+        """Return the answer to one input, whose *outputs* are (C,) or (L, C), as a few numbers."""
+
+    @abstractmethod
+    def statistics(self, features: Features, answers: Sequence[float]) -> Array:
+        """
+        Return numbers (N, K) of each input whose means give the metric, so that it can be resampled.
+
+        Args:
+            features: the held-out inputs.
+            answers: of all inputs one after another, as ``reduce`` made them.
+
+        """
+
+    @abstractmethod
+    def combine(self, means: Array) -> Array:
+        """Return the metric (...) of means (..., K) of statistics."""
+
+    @abstractmethod
+    def scores(self, features: Features, answers: Sequence[float]) -> dict[str, float]:
+        """Return every metric by name, the deciding one first; *answers* as in ``statistics``."""
+
+    # From what clients send to what they are answered.
+
+    @abstractmethod
+    def asked(self, example: E) -> Asked:
+        """Return what a client would send to get this example answered."""
+
+    @abstractmethod
+    def encode_asked(self, items: Sequence[Asked], *, encoder: Encoder) -> list[Encoded]:
+        """Return the token ids of what clients sent, exactly as ``encode`` would make them."""
+
+    @abstractmethod
+    def decode(self, outputs: Array, asked: Asked, *, labels: Sequence[str], with_scores: bool) -> Answer:
+        """Return the answer to one input for people; *outputs* are (C,) or (L, C); *with_scores*: all labels' too."""
+
+    @abstractmethod
+    def columns(self, answers: Sequence[Answer], *, labels: Sequence[str]) -> Mapping[str, Column]:
+        """Return the same answers as columns, by name."""
+
+    @abstractmethod
+    def same(self, recorded: Array, got: Array, *, tolerance: float) -> bool:
+        """Return whether outputs *got* mean what was *recorded*, both of one shape and finite, within *tolerance*."""
+
+
+def metric_of(task: Task[Any], features: Features, answers: Sequence[float]) -> float:
+    """Return the deciding metric of *answers* on *features*."""
+    return float(task.combine(task.statistics(features, answers).mean(axis=0)))
+
+
+def answers_of(task: Task[Any], outputs: Iterable[Array]) -> tuple[float, ...]:
+    """Return the answers to all inputs one after another."""
+    return tuple(number for output in outputs for number in task.reduce(output))
+
+
+def is_finite_like(recorded: Array, got: Array) -> bool:
+    """Return whether *got* has the shape of *recorded* and nothing but finite numbers."""
+    return bool(got.shape == recorded.shape and np.isfinite(got).all())

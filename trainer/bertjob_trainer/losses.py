@@ -1,0 +1,32 @@
+"""
+Losses in fp32, summed over their targets, so that a step's mean is the same however its samples are dealt to processes.
+
+Shapes: B inputs, L tokens, C outputs.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from torch import Tensor
+from torch.nn import functional
+
+from bertjob_tasks.task import IGNORED, Loss
+
+
+def classes(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the cross-entropy of logits (B, C) and class numbers (B,), or (B, L, C) and (B, L) without the ignored."""
+    flat = logits.float().flatten(0, -2)
+    return functional.cross_entropy(flat, targets.flatten(), reduction="sum", ignore_index=IGNORED)
+
+
+def flags(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the binary cross-entropy of logits (B, C) and flags (B, C): the mean over C, summed over B."""
+    return functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum") / targets.shape[-1]
+
+
+def values(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the squared error of outputs (B, C) and targets (B, C): the mean over C, summed over B."""
+    return functional.mse_loss(outputs.float(), targets, reduction="sum") / targets.shape[-1]
+
+
+OF: Final[Mapping[Loss, Callable[[Tensor, Tensor], Tensor]]] = {"classes": classes, "flags": flags, "values": values}
