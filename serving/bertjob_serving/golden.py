@@ -71,7 +71,7 @@ def _item(row: dict[str, Any]) -> Item:
     text = row.get("text")
     return Item(
         ids=tuple(int(value) for value in row["ids"]),
-        text=(text[0], text[1]) if isinstance(text, list) else text,
+        text=tuple(map(str, text)) if isinstance(text, list) else text,
         fp32=tuple(float(value) for value in row["fp32"]),
         served=tuple(float(value) for value in row["served"]),
     )

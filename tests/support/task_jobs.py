@@ -60,7 +60,42 @@ def _animals(rng: random.Random) -> Row:
     return {"text": _words(rng, *found), "label": found}
 
 
+def _tagged(rng: random.Random) -> Row:
+    """Return words with an animal of one or two words now and then."""
+    words, tags = ["the"], ["O"]
+    for _ in range(rng.randint(1, 5)):
+        kind = rng.random()
+        if kind < 0.3:
+            words += ["cat", "dog"]
+            tags += ["B-PET", "I-PET"]
+        elif kind < 0.5:
+            words.append("cats.")
+            tags.append("B-PACK")
+        else:
+            words.append(rng.choice(("sat", "ran", "very")))
+            tags.append("O")
+    return {"words": words, "tags": tags}
+
+
+def _as_conll(stem: Path, rows: list[Row]) -> Path:
+    path = stem.with_suffix(".conll")
+    lines = ["\n".join(f"{word} x {tag}" for word, tag in zip(row["words"], row["tags"], strict=True)) for row in rows]
+    path.write_text("\n\n".join(lines) + "\n")
+    return path
+
+
 TOYS = (
+    Toy(
+        name="token-classification",
+        problem=None,
+        rows=_tagged,
+        metric="entityF1",
+        asked="the cat dog sat very",
+        answer={},
+        learning_rate=1e-2,
+        spec={"format": "conll"},
+        write=_as_conll,
+    ),
     Toy(
         name="sentence-pair",
         problem=None,

@@ -1,5 +1,6 @@
 """Values of a row's columns, each checked: what is got, what is expected, and which setting or row to correct."""
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any, Final
@@ -49,6 +50,31 @@ def number(row: Mapping[str, Any], place: Place, column: str) -> float:
     if not math.isfinite(found):
         raise LabelError(place, f"column {column!r} holds no finite number, expected one such as 3.5; correct the row")
     return found
+
+
+def word_tags(
+    row: Mapping[str, Any], place: Place, *, words: str, tags: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return as many tags as words, at least one, from two columns that hold lists of texts. Raises RowError."""
+    found = [_list(row, place, column, setting=key) for column, key in ((words, "text"), (tags, "label"))]
+    if not found[0]:
+        raise EmptyTextError(place, f"column {words!r} is empty, expected words; fill in or remove the row")
+    if len(found[0]) != len(found[1]):
+        raise LabelError(place, f"has {len(found[0])} words and {len(found[1])} tags, expected one tag for each word")
+    return found[0], found[1]
+
+
+def as_json(value: Any) -> str:
+    """Return JSON for a column that holds text."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _list(row: Mapping[str, Any], place: Place, column: str, *, setting: str) -> tuple[str, ...]:
+    value = _value(row, place, column, setting=setting)
+    if not isinstance(value, list) or not all(isinstance(item, str) and item.strip() for item in value):
+        got = "something other than texts" if isinstance(value, list) else type(value).__name__
+        raise MissingColumnError(place, f"column {column!r} holds {got}, expected a list of texts; correct the row")
+    return tuple(_utf8(item, place, column) for item in value)
 
 
 def _label(value: Any, place: Place, column: str) -> str:

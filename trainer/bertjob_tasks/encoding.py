@@ -29,6 +29,8 @@ class Encoded:
     """(L,) int32."""
     type_ids: Ids
     """(L,) int32: 0 for the first text, 1 for the second."""
+    words: Ids | None = None
+    """(L,) int32: the number of the word that a token begins, -1 for other tokens; None: it was no list of words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,17 @@ class Encoder:
             )
         return encoded
 
+    def encode_words(self, texts: Sequence[Sequence[str]]) -> list[Encoded]:
+        """Return the tokens of each list of words, and which word each of them begins."""
+        self._tokenizer.encode_special_tokens = True
+        encoded: list[Encoded] = []
+        for start in range(0, len(texts), _CHUNK):
+            part = [list(words) for words in texts[start : start + _CHUNK]]
+            for item in self._tokenizer.encode_batch(part, is_pretokenized=True):
+                types = np.array(item.type_ids, dtype=np.int32)
+                encoded.append(Encoded(np.array(item.ids, dtype=np.int32), types, _begun(item.word_ids)))
+        return encoded
+
     def batch(self, texts: Sequence[str | tuple[str, str]]) -> Batch:
         """Return the texts as one padded batch."""
         return pad(self.encode(texts), pad_id=self.pad_id)
@@ -104,3 +117,13 @@ def _id_of(tokenizer: Tokenizer, token: str) -> int:
     if number is None:
         raise ModelFolderError(f"model folder: the tokenizer has no token {token}; only BERT tokenizers are supported")
     return int(number)
+
+
+def _begun(word_ids: Sequence[int | None]) -> Ids:
+    """Return each token's word where it is the word's first token, else -1."""
+    before: int | None = None
+    begun = []
+    for word in word_ids:
+        begun.append(-1 if word is None or word == before else word)
+        before = word
+    return np.array(begun, dtype=np.int32)

@@ -1,7 +1,7 @@
 """Metrics. Classification: class numbers ``(N,)`` to fractions from 0 to 1; correlation: numbers ``(N,)`` to -1 to 1."""
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,16 @@ def macro_f1(predicted: Classes, expected: Classes) -> float:
     mentions = np.bincount(predicted, minlength=size) + np.bincount(expected, minlength=size)
     seen = mentions > 0
     return float(np.mean(2 * hits[seen] / mentions[seen]))
+
+
+def f1(hits: NDArray[Any], mentions: NDArray[Any]) -> NDArray[Any]:
+    """
+    Return the F1 of how many are right, and how many are predicted plus how many expected; 0 where there are none.
+
+    Source: van Rijsbergen, Information Retrieval, 1979.
+    """
+    found: NDArray[Any] = np.divide(2 * hits, mentions, out=np.zeros_like(hits), where=mentions > 0)
+    return found
 
 
 def accuracy_interval(share: float, count: int) -> tuple[float, float]:

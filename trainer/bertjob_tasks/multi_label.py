@@ -5,8 +5,9 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from bertjob_tasks import columns
+from bertjob_tasks import columns, metrics
 from bertjob_tasks import labels as task_labels
+from bertjob_tasks.encoding import Encoded
 from bertjob_tasks.errors import Place
 from bertjob_tasks.readers import Example, refuse_unknown
 from bertjob_tasks.task import Answer, Array, Asked, Column, Features, is_finite_like
@@ -52,10 +53,8 @@ class MultiLabel(TextTask[tuple[str, ...]]):
         return np.stack([(given & expected).sum(1), given.sum(1), expected.sum(1)], axis=1).astype(np.float64)
 
     def combine(self, means: Array) -> Array:
-        """Return the micro F1; 0 where nothing is given or expected. Source: van Rijsbergen, Information Retrieval, 1979."""
-        hits, mentions = means[..., 0], means[..., 1] + means[..., 2]
-        found: Array = np.divide(2 * hits, mentions, out=np.zeros_like(hits), where=mentions > 0)
-        return found
+        """Return the micro F1."""
+        return metrics.f1(means[..., 0], means[..., 1] + means[..., 2])
 
     def scores(self, features: Features, answers: Sequence[float]) -> dict[str, float]:
         """Return ``microF1`` and ``exactMatch``, the share of texts with all labels right and none wrong."""
@@ -63,9 +62,11 @@ class MultiLabel(TextTask[tuple[str, ...]]):
         exact = (found[:, 0] == found[:, 1]) & (found[:, 0] == found[:, 2])
         return {"microF1": float(self.combine(found.mean(axis=0))), "exactMatch": float(exact.mean())}
 
-    def decode(self, outputs: Array, asked: Asked, *, labels: Sequence[str], with_scores: bool) -> Answer:
+    def decode(
+        self, outputs: Array, tokens: Encoded, asked: Asked, *, labels: Sequence[str], with_scores: bool
+    ) -> Answer:
         """Return ``labels``, and the probability of every label when asked for."""
-        del asked
+        del tokens, asked
         chances = _sigmoid(outputs)
         answer: dict[str, Any] = {
             "labels": [label for label, given in zip(labels, self.reduce(outputs), strict=True) if given]

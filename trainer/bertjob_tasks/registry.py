@@ -8,6 +8,7 @@ from bertjob_tasks.errors import UnsupportedError
 from bertjob_tasks.multi_label import MultiLabel
 from bertjob_tasks.regression import Regression
 from bertjob_tasks.single_label import SingleLabel
+from bertjob_tasks.tagging import Tagging
 from bertjob_tasks.task import Task
 
 _PROBLEMS: Final[Mapping[str | None, Callable[[str], Task[Any]]]] = {
@@ -19,6 +20,7 @@ _PROBLEMS: Final[Mapping[str | None, Callable[[str], Task[Any]]]] = {
 _TASKS: Final[Mapping[str, Callable[[str | None], Task[Any]]]] = {
     "sequence-classification": lambda problem: _PROBLEMS[problem]("sequence-classification"),
     "sentence-pair": lambda problem: _PROBLEMS[problem]("sentence-pair"),
+    "token-classification": lambda _: Tagging(),
 }
 NAMES: Final = tuple(_TASKS)
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bertjob_tasks import columns, metrics
+from bertjob_tasks.encoding import Encoded
 from bertjob_tasks.errors import DataError, Place
 from bertjob_tasks.readers import Example
 from bertjob_tasks.task import Answer, Array, Asked, Column, Features, is_finite_like
@@ -74,9 +75,11 @@ class Regression(TextTask[float]):
             "rmse": float(np.sqrt(np.mean((x - y) ** 2))),
         }
 
-    def decode(self, outputs: Array, asked: Asked, *, labels: Sequence[str], with_scores: bool) -> Answer:
+    def decode(
+        self, outputs: Array, tokens: Encoded, asked: Asked, *, labels: Sequence[str], with_scores: bool
+    ) -> Answer:
         """Return ``value``."""
-        del asked, labels, with_scores
+        del tokens, asked, labels, with_scores
         return {"value": float(outputs[0])}
 
     def columns(self, answers: Sequence[Answer], *, labels: Sequence[str]) -> dict[str, Column]:

@@ -5,6 +5,7 @@ Lines are read with ``surrogateescape``, so that a single byte that is not UTF-8
 """
 
 import csv
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,8 +22,16 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "tsv": (".tsv", ".txt"),
 }
 """Formats with one example in each row, and the file names that belong to them when data is a folder."""
-SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {**TABLES}
-"""The same for every readable format."""
+TAGGED: Final[Mapping[str, tuple[str, ...]]] = {
+    "conll": (".conll", ".bio", ".iob2", ".tsv", ".txt"),
+    "jsonl": TABLES["jsonl"],
+}
+"""Formats with a tag for each word."""
+SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {**TABLES, **TAGGED}
+"""Every readable format."""
+WORDS: Final = "words"
+TAGS: Final = "tags"
+"""Columns of the rows that CoNLL files give."""
 
 
 def files(path: Path, format_: str, *, formats: Mapping[str, tuple[str, ...]] = SUFFIXES) -> list[Path]:
@@ -126,4 +135,29 @@ def _fields(reader: Iterator[list[str]]) -> Iterator[list[str] | csv.Error]:
             yield error
 
 
-_READERS: Final[Mapping[str, Callable[[str, Iterator[str], str], Iterator[Row]]]] = {"jsonl": _json_lines}
+def _conll(name: str, lines: Iterator[str], _format: str) -> Iterator[Row]:
+    """Yield a row for each sentence: a word's first column is the word, its last one the tag; a blank line ends the sentence."""
+    start, words, tags = 1, list[str](), list[str]()
+    error: RowError | None = None
+    for number, line in enumerate(itertools.chain(lines, [""]), start=1):
+        fields = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
+        if not any(field.strip() for field in fields):
+            if words or error:
+                yield Place(name, start), error or {WORDS: words, TAGS: tags}
+            start, words, tags, error = number + 1, [], [], None
+        elif fields[0] == "-DOCSTART-":  # of a document; no word
+            continue
+        elif len(fields) < 2 or not fields[0].strip() or not fields[-1].strip():
+            message = (
+                f"has {len(fields)} column, expected a word and its tag" if len(fields) < 2 else "lacks word or tag"
+            )
+            error = error or SyntaxRowError(Place(name, number), f"{message}; correct the line")
+        else:
+            words.append(fields[0].strip())
+            tags.append(fields[-1].strip())
+
+
+_READERS: Final[Mapping[str, Callable[[str, Iterator[str], str], Iterator[Row]]]] = {
+    "jsonl": _json_lines,
+    "conll": _conll,
+}

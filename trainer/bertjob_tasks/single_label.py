@@ -7,6 +7,7 @@ import numpy as np
 
 from bertjob_tasks import classification, columns, metrics
 from bertjob_tasks import labels as task_labels
+from bertjob_tasks.encoding import Encoded
 from bertjob_tasks.errors import Place
 from bertjob_tasks.readers import Example, refuse_unknown
 from bertjob_tasks.task import Answer, Array, Asked, Column, Features, is_finite_like
@@ -56,9 +57,11 @@ class SingleLabel(TextTask[str]):
             "macroF1": metrics.macro_f1(predicted, features.targets),
         }
 
-    def decode(self, outputs: Array, asked: Asked, *, labels: Sequence[str], with_scores: bool) -> Answer:
+    def decode(
+        self, outputs: Array, tokens: Encoded, asked: Asked, *, labels: Sequence[str], with_scores: bool
+    ) -> Answer:
         """Return ``label`` and ``score``, and the probability of every label when asked for."""
-        del asked
+        del tokens, asked
         (found,) = classification.decode(outputs[None], labels)
         answer: dict[str, Any] = {"label": found.label, "score": found.score}
         return {**answer, "scores": dict(zip(labels, found.scores, strict=True))} if with_scores else answer

@@ -21,8 +21,8 @@ E = TypeVar("E")
 Reads = Literal["first", "tokens"]
 Loss = Literal["classes", "flags", "values"]
 Answer = Mapping[str, Any]
-Asked = str | tuple[str, str]
-"""What is asked: a text, or a pair of texts."""
+Asked = str | tuple[str, ...]
+"""What is asked: a text, or texts that belong together; for a task that takes words, the words of one text."""
 Column = tuple[str, list[int], list[Any]]
 """Datatype, shape and flat data of an output (Open Inference Protocol)."""
 
@@ -65,6 +65,8 @@ class Task(ABC, Generic[E]):
     """Transformers' name of what the outputs mean; None: it has none for this architecture."""
     inputs: tuple[str, ...] = (TEXT,)
     """Names of the texts that a client sends."""
+    takes_words: ClassVar[bool] = False
+    """A client may send a text as the list of its words."""
     outputs: ClassVar[Mapping[str, str]]
     """Name and datatype of the columns that always come (Open Inference Protocol)."""
 
@@ -122,8 +124,20 @@ class Task(ABC, Generic[E]):
         """Return the token ids of what clients sent, exactly as ``encode`` would make them."""
 
     @abstractmethod
-    def decode(self, outputs: Array, asked: Asked, *, labels: Sequence[str], with_scores: bool) -> Answer:
-        """Return the answer to one input for people; *outputs* are (C,) or (L, C); *with_scores*: all labels' too."""
+    def decode(
+        self, outputs: Array, tokens: Encoded, asked: Asked, *, labels: Sequence[str], with_scores: bool
+    ) -> Answer:
+        """
+        Return the answer to one input for people.
+
+        Args:
+            outputs: (C,) or (L, C).
+            tokens: the input as ``encode_asked`` made it.
+            asked: the input as it was sent.
+            labels: in the order of the outputs.
+            with_scores: answer more than the winner.
+
+        """
 
     @abstractmethod
     def columns(self, answers: Sequence[Answer], *, labels: Sequence[str]) -> Mapping[str, Column]:

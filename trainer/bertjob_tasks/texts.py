@@ -58,4 +58,4 @@ class TextTask(Task[Example[L]]):
 
     def encode_asked(self, items: Sequence[Asked], *, encoder: Encoder) -> list[Encoded]:
         """Return token ids, the longer text of a pair cut first."""
-        return encoder.encode(items)
+        return encoder.encode([item if isinstance(item, str) else (item[0], item[1]) for item in items])

@@ -80,8 +80,8 @@ def spread(count: int, *, wanted: int) -> tuple[int, ...]:
 
 
 def _asked(value: str | list[str]) -> Asked:
-    """Return a text or a pair from its JSON."""
-    return value if isinstance(value, str) else (value[0], value[1])
+    """Return what is asked from its JSON."""
+    return value if isinstance(value, str) else tuple(value)
 
 
 def _settings(value: dict[str, Any]) -> Settings:

@@ -11,7 +11,7 @@ from bertjob_serving.optimize.candidate import FP32
 from bertjob_serving.optimize.live import Live
 from bertjob_serving.optimize.outcome import Record
 from bertjob_serving.optimize.report import Row
-from bertjob_tasks.task import Features, Task, metric_of
+from bertjob_tasks.task import Array, Features, Task, metric_of
 
 GATE_FAILED: Final = "GateFailed"
 
@@ -47,13 +47,13 @@ def rows(measured: Measured, limits: Gate) -> list[Row]:
 
 
 def _row(method: str, record: Record, measured: Measured, limits: Gate) -> Row:
-    outcome, live = record.outcome, measured.live
+    outcome, live, own = record.outcome, measured.live, _statistics(record.outcome.answers, measured)
     figures = gate.Figures(
-        accuracy_drop=_drop(measured.fp32.outcome.answers, outcome.answers, measured),
+        accuracy_drop=_drop(_statistics(measured.fp32.outcome.answers, measured), own, measured.task),
         examples=len(measured.features.inputs),
         speedup=estimates.typical(outcome.speedups),
         size_ratio=outcome.weights_bytes / measured.fp32.outcome.weights_bytes,
-        live_drop=_drop(live.answers, outcome.answers, measured) if live is not None else None,
+        live_drop=_drop(_of_live(live, measured), own, measured.task) if live is not None else None,
         has_live=measured.has_live,
         int8_feature=measured.int8_feature,
         metric=measured.task.metric,
@@ -74,10 +74,16 @@ def _value(answers: Sequence[float], measured: Measured) -> float:
     return metric_of(measured.task, measured.features, answers)
 
 
-def _drop(reference: Sequence[float], candidate: Sequence[float], measured: Measured) -> estimates.Estimate:
-    task, features = measured.task, measured.features
-    before, after = task.statistics(features, reference), task.statistics(features, candidate)
-    return estimates.metric_drop(before, after, combine=task.combine)
+def _statistics(answers: Sequence[float], measured: Measured) -> Array:
+    return measured.task.statistics(measured.features, answers)
+
+
+def _of_live(live: Live, measured: Measured) -> Array:
+    return measured.task.statistics(live.features, live.answers)
+
+
+def _drop(reference: Array, candidate: Array, task: Task[Any]) -> estimates.Estimate:
+    return estimates.metric_drop(reference, candidate, combine=task.combine)
 
 
 def result(found: Sequence[Row], measured: Measured) -> Result:
@@ -93,7 +99,7 @@ def result(found: Sequence[Row], measured: Measured) -> Result:
     verdict = chosen.verdict or "Failed"
     evaluation = report.evaluation(fp32, chosen, examples=examples, verdict=verdict)
     if measured.live is not None:
-        value = _value(measured.live.answers, measured)
+        value = metric_of(measured.task, measured.live.features, measured.live.answers)
         live = measured.live.scores(metric=measured.task.metric, value=value, examples=examples)
         evaluation = replace(evaluation, live=live)
     details = report.details(candidates)

@@ -21,7 +21,7 @@ from bertjob_storage import folders, open_storage
 from bertjob_storage.protocol import StorageError
 from bertjob_tasks import encoding
 from bertjob_tasks.registry import task_of
-from bertjob_tasks.task import Array, Asked, Task
+from bertjob_tasks.task import Array, Features, Task
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ class Live:
 
     answers: tuple[float, ...]
     """To all held-out texts, one after another; labels numbered as the candidates' are."""
+    features: Features
+    """The held-out examples in its own tokens."""
     p50_ms: float
     p99_ms: float
     weights_bytes: int
@@ -60,8 +62,8 @@ class Question:
     uri: str
     """Its artifact."""
     task: Task[Any]
-    asked: tuple[Asked, ...]
-    """Held-out texts."""
+    examples: tuple[Any, ...]
+    """Of the held-out data."""
     labels: tuple[str, ...]
     """Labels of the candidates, in their order."""
     bundle: Bundle
@@ -75,14 +77,14 @@ def measured(question: Question) -> Live | None:
     """Return the live model's answers, or None, with the reason in the log, when it cannot be measured."""
     try:
         manifest = folders.fetch(open_storage(question.uri), question.uri, question.folder / ARTIFACT)
-        reason = _unfit(manifest, question) or _ask(question, manifest)
+        asked = _unfit(manifest, question) or _ask(question, manifest)
     except (StorageError, ValueError) as error:
-        reason = str(error)
-    if reason is not None:
-        _log.warning("live: cannot be measured: %s", reason)
+        asked = str(error)
+    if isinstance(asked, str):
+        _log.warning("live: cannot be measured: %s", asked)
         return None
     found = json.loads((question.folder / _REPORT).read_text(encoding="utf-8"))
-    return Live(**{**found, "answers": tuple(found["answers"])})
+    return Live(**{**found, "answers": tuple(found["answers"])}, features=asked)
 
 
 def _unfit(manifest: ModelManifest, question: Question) -> str | None:
@@ -96,16 +98,22 @@ def _unfit(manifest: ModelManifest, question: Question) -> str | None:
     return None
 
 
-def _ask(question: Question, manifest: ModelManifest) -> str | None:
-    """Let the process answer; return why it did not, or None."""
+def _ask(question: Question, manifest: ModelManifest) -> str | Features:
+    """Let the process answer; return why it did not, or what it was asked."""
     length = manifest.max_sequence_length
     encoder = encoding.Encoder.from_folder(question.folder / ARTIFACT, max_length=length)
-    ids = tuple(item.ids for item in question.task.encode_asked(question.asked, encoder=encoder))
+    features = question.task.encode(question.examples, question.labels, encoder=encoder)
     take = tuple(manifest.labels.index(label) for label in question.labels) or None
     settings = replace(question.bundle.settings, max_length=length, take=take)
-    replace(question.bundle, heldout=ids, calibration=(), golden_texts=None, settings=settings).save(question.folder)
+    replace(
+        question.bundle,
+        heldout=tuple(item.ids for item in features.inputs),
+        calibration=(),
+        golden_texts=None,
+        settings=settings,
+    ).save(question.folder)
     argv = (sys.executable, "-m", "bertjob_serving.optimize.live", str(question.folder))
-    return contain.run(argv, timeout_s=question.timeout_s)
+    return contain.run(argv, timeout_s=question.timeout_s) or features
 
 
 def main(folder: Path) -> int:

@@ -23,7 +23,7 @@ from bertjob_serving.optimize.weights import CONFIG, read_config
 from bertjob_storage import folders, open_storage
 from bertjob_storage.protocol import NotFoundError, Storage
 from bertjob_tasks import encoding, registry
-from bertjob_tasks.task import Asked, Features, Task
+from bertjob_tasks.task import Features, Task
 
 _log = logging.getLogger(__name__)
 
@@ -54,8 +54,8 @@ class Prepared:
 
     shop: build.Workshop
     bundle: Bundle
-    asked: tuple[Asked, ...]
-    """Held-out texts."""
+    examples: tuple[Any, ...]
+    """Of the held-out data."""
     features: Features
     """The same, encoded, with what answers to them are judged by."""
 
@@ -142,13 +142,12 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
     encoder = encoding.Encoder.from_folder(folder / MODEL, max_length=max_length)
     examples = heldout.read(source, spec=spec, labels=labels)
     features = task.encode(examples, labels, encoder=encoder)
-    asked = tuple(task.asked(example) for example in examples)
     golden = spread(len(examples), wanted=32)
     bundle = Bundle(
         heldout=tuple(item.ids for item in features.inputs),
         calibration=_calibration(inputs, task, encoder),
         golden=golden,
-        golden_texts=tuple(asked[index] for index in golden) if spec.privacy.store_texts else None,
+        golden_texts=tuple(task.asked(examples[index]) for index in golden) if spec.privacy.store_texts else None,
         settings=Settings(
             threads=cpu.available(),
             max_length=max_length,
@@ -169,7 +168,7 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
         origin={"model": inputs.model_sha256},
         timeout_s=inputs.timeout_s,
     )
-    return Prepared(shop=shop, bundle=bundle, asked=asked, features=features)
+    return Prepared(shop=shop, bundle=bundle, examples=tuple(examples), features=features)
 
 
 def _calibration(inputs: Inputs, task: Task[Any], encoder: encoding.Encoder) -> tuple[encoding.Ids, ...]:
@@ -189,7 +188,7 @@ def _live(inputs: Inputs, prepared: Prepared) -> Live | None:
     question = live.Question(
         uri=inputs.live_uri,
         task=prepared.shop.task,
-        asked=prepared.asked,
+        examples=prepared.examples,
         labels=prepared.shop.labels,
         bundle=prepared.bundle,
         folder=inputs.scratch / "live",

@@ -13,6 +13,7 @@ from bertjob_serving.artifact import Artifact
 from bertjob_serving.predictor import protocol
 from bertjob_serving.predictor.errors import InvalidRequestError
 from bertjob_serving.predictor.settings import Limits
+from bertjob_serving.predictor.worker import Computed
 from bertjob_tasks.task import Answer, Asked
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -21,8 +22,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Logits(Protocol):
     """What computes."""
 
-    async def logits(self, items: tuple[Asked, ...]) -> list[Array]:
-        """Return the logits (L,) or (S, L) of each text or pair."""
+    async def logits(self, items: tuple[Asked, ...]) -> list[Computed]:
+        """Return the logits of each text or pair."""
         ...
 
 
@@ -33,13 +34,14 @@ class ServedModel(Model):  # type: ignore[misc]  # kserve has no types
         super().__init__(name)
         self._artifact, self._worker, self._limits = artifact, worker, limits
         self._task, self._labels = artifact.task, artifact.manifest.labels
+        self._form = protocol.Form(artifact.task.inputs, takes_words=artifact.task.takes_words)
         self.ready = True
 
     async def predict(self, payload: Any, _headers: Any = None, _response_headers: Any = None) -> Any:
         """Return the response to a V1 body or a V2 request."""
         if isinstance(payload, InferRequest):
             return await self._v2(payload)
-        query = protocol.v1_query(_decoded(payload), self._task.inputs, self._limits)
+        query = protocol.v1_query(_decoded(payload), self._form, self._limits)
         return protocol.v1_response(await self._answers(query))
 
     async def _v2(self, request: InferRequest) -> InferResponse:
@@ -60,8 +62,8 @@ class ServedModel(Model):  # type: ignore[misc]  # kserve has no types
     async def _answers(self, query: protocol.Query) -> list[Answer]:
         found = await self._worker.logits(query.items)
         return [
-            self._task.decode(outputs, item, labels=self._labels, with_scores=query.with_scores)
-            for outputs, item in zip(found, query.items, strict=True)
+            self._task.decode(logits, tokens, item, labels=self._labels, with_scores=query.with_scores)
+            for (tokens, logits), item in zip(found, query.items, strict=True)
         ]
 
     async def agreement(self) -> dict[str, Any]:
@@ -69,7 +71,8 @@ class ServedModel(Model):  # type: ignore[misc]  # kserve has no types
         kept = [(item, item.text) for item in self._artifact.golden if item.text is not None]
         found = await self._worker.logits(tuple(text for _, text in kept)) if kept else []
         agreed = sum(
-            golden.same_answer(self._task, item.served, outputs) for (item, _), outputs in zip(kept, found, strict=True)
+            golden.same_answer(self._task, item.served, logits)
+            for (item, _), (_, logits) in zip(kept, found, strict=True)
         )
         return {
             "sha256": self._artifact.manifest.sha256,

@@ -17,29 +17,39 @@ SCORES: Final = "scores"
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """What one instance consists of."""
+
+    names: tuple[str, ...]
+    """Of its texts."""
+    takes_words: bool = False
+    """A single text may be the list of its words."""
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """What a request asks."""
 
     items: tuple[Asked, ...]
-    """A text, or a pair of texts, each."""
+    """A text, a pair of texts, or the words of a text, each."""
     with_scores: bool
     """Answer the probabilities of all labels too."""
 
 
-def v1_query(body: object, names: Sequence[str], limits: Limits) -> Query:
+def v1_query(body: object, form: Form, limits: Limits) -> Query:
     """
     Return the query of a V1 body.
 
     Args:
         body: ``{"instances": [{"text": "..."}, ...], "parameters": {"scores": true}}``; a task on one text takes bare strings too.
-        names: of the texts of one instance.
+        form: of one instance.
         limits: what is too large.
 
     """
     if not isinstance(body, Mapping) or not isinstance(body.get("instances"), list):
-        message = f'body: expected a JSON object {{"instances": [{_example(names)}, ...]}}'
+        message = f'body: expected a JSON object {{"instances": [{_example(form.names)}, ...]}}'
         raise InvalidRequestError(message)
-    items = [_v1_item(item, names, number) for number, item in enumerate(body["instances"])]
+    items = [_v1_item(item, form, number) for number, item in enumerate(body["instances"])]
     return _query(items, body.get("parameters"), limits)
 
 
@@ -79,10 +89,10 @@ def _query(items: list[Asked], parameters: object, limits: Limits) -> Query:
         message = f"request: holds {len(items)} texts, expected at most {limits.max_batch}; send several requests"
         raise TooLargeError(message)
     for number, item in enumerate(items):
-        for text in (item,) if isinstance(item, str) else item:
-            if len(text) > limits.max_chars:
-                message = f"text {number}: has {len(text)} characters, expected at most {limits.max_chars}; shorten it"
-                raise TooLargeError(message)
+        size = len(item) if isinstance(item, str) else sum(map(len, item))
+        if size > limits.max_chars:
+            message = f"text {number}: has {size} characters, expected at most {limits.max_chars}; shorten it"
+            raise TooLargeError(message)
     wanted = parameters.get(SCORES, False) if isinstance(parameters, Mapping) else False
     if not isinstance(wanted, bool):
         message = f"parameters.{SCORES}: got {type(wanted).__name__}, expected true or false"
@@ -100,16 +110,20 @@ def _example(names: Sequence[str]) -> str:
     return "{" + ", ".join(f'"{name}": "a text"' for name in names) + "}"
 
 
-def _v1_item(item: object, names: Sequence[str], number: int) -> Asked:
-    where = f"instances[{number}]"
-    if isinstance(item, str) and len(names) == 1:
-        return _unicode(item, where)
-    values = [item.get(name) for name in names] if isinstance(item, Mapping) else []
+def _v1_item(item: object, form: Form, number: int) -> Asked:
+    where, names = f"instances[{number}]", form.names
+    values = [item.get(name) for name in names] if isinstance(item, Mapping) else [item]
+    if form.takes_words and isinstance(values[0], list):
+        values = values[0]
+        words = [_unicode(word, where) for word in values if isinstance(word, str) and word.strip()]
+        if words and len(words) == len(values):
+            return tuple(words)
     texts = [_unicode(value, where) for value in values if isinstance(value, str)]
-    if len(texts) != len(names):
+    if len(texts) != len(names) or len(texts) != len(values):
         bare = "a string or " if len(names) == 1 else ""
+        listed = ", or a list of words that are not empty" if form.takes_words else ""
         got = "an object without these strings" if isinstance(item, Mapping) else type(item).__name__
-        message = f"{where}: got {got}, expected {bare}{_example(names)}"
+        message = f"{where}: got {got}, expected {bare}{_example(names)}{listed}"
         raise InvalidRequestError(message)
     return _asked(texts)
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,14 @@ class Waiting:
         return len(self.tokens.ids)
 
 
+class Computed(NamedTuple):
+    """One text's answer."""
+
+    tokens: Encoded
+    logits: Array
+    """(L,) or (S, L)."""
+
+
 class Worker:
     """The queue before the engine, and the task that empties it."""
 
@@ -53,9 +61,9 @@ class Worker:
         """Return how many texts are being worked on or wait."""
         return self._accepted
 
-    async def logits(self, texts: Sequence[Asked]) -> list[Array]:
+    async def logits(self, texts: Sequence[Asked]) -> list[Computed]:
         """
-        Return the logits (L,) or (S, L) of each of *texts* (or pairs of them), at least one.
+        Return the logits of each of *texts* (or pairs of them), at least one.
 
         Raises:
             OverloadedError: too many texts wait already.
@@ -79,13 +87,14 @@ class Worker:
         finally:
             self._accepted -= len(texts)
 
-    async def _answers(self, tokens: Sequence[Encoded]) -> list[Array]:
+    async def _answers(self, tokens: Sequence[Encoded]) -> list[Computed]:
         loop = asyncio.get_running_loop()
         entries = [Waiting(item, loop.create_future()) for item in tokens]
         self._waiting.extend(entries)
         if self._runner is None or self._runner.done():
             self._runner = loop.create_task(self._run())
-        return list(await asyncio.gather(*(entry.answer for entry in entries)))
+        logits = await asyncio.gather(*(entry.answer for entry in entries))
+        return [Computed(item, row) for item, row in zip(tokens, logits, strict=True)]
 
     async def _run(self) -> None:
         """Compute batch after batch until nobody waits; texts that were given up are dropped."""

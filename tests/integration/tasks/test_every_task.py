@@ -68,11 +68,12 @@ async def test_task_is_learnt_judged_and_answered(toy: Toy, tmp_path: Path) -> N
 
     settings = Settings(model_name="toy", model_dir=folder, host="127.0.0.1", port=0, limits=Limits())
     artifact, worker = server.load(settings)
-    query = protocol.v1_query({"instances": [toy.asked] * 2}, artifact.task.inputs, Limits())
-    outputs = await worker.logits(query.items)
+    form = protocol.Form(artifact.task.inputs, takes_words=artifact.task.takes_words)
+    query = protocol.v1_query({"instances": [toy.asked] * 2}, form, Limits())
+    found = await worker.logits(query.items)
     answers = [
-        artifact.task.decode(output, item, labels=manifest.labels, with_scores=False)
-        for output, item in zip(outputs, query.items, strict=True)
+        artifact.task.decode(logits, tokens, item, labels=manifest.labels, with_scores=False)
+        for (tokens, logits), item in zip(found, query.items, strict=True)
     ]
     worker.close()
     assert answers[0] == answers[1]

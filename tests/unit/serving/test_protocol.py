@@ -13,6 +13,7 @@ from bertjob_api.manifest import CorruptError
 from bertjob_serving import cpu, golden
 from bertjob_serving.predictor import protocol, settings
 from bertjob_serving.predictor.errors import InvalidRequestError, RequestError
+from bertjob_serving.predictor.protocol import Form
 from bertjob_serving.predictor.settings import Limits
 from bertjob_tasks.registry import task_of
 
@@ -33,7 +34,7 @@ INSTANCE = JSON | st.fixed_dictionaries({"text": st.text(max_size=25), "text_pai
 def test_any_v1_body_is_read_or_refused(body: Any, names: tuple[str, ...]) -> None:
     """Whatever JSON comes, the answer is a query within the limits or a RequestError."""
     try:
-        query = protocol.v1_query(body, names, LIMITS)
+        query = protocol.v1_query(body, Form(names), LIMITS)
     except RequestError:
         return
     assert 1 <= len(query.items) <= 3
@@ -56,8 +57,8 @@ def test_texts_come_plain_or_in_objects() -> None:
     """Both spellings of an instance are read alike, and scores are off unless asked for."""
     body = {"instances": ["a", {"text": "b"}]}
 
-    assert protocol.v1_query(body, ("text",), LIMITS) == protocol.Query(("a", "b"), with_scores=False)
-    assert protocol.v1_query({**body, "parameters": {"scores": True}}, ("text",), LIMITS).with_scores
+    assert protocol.v1_query(body, Form(("text",)), LIMITS) == protocol.Query(("a", "b"), with_scores=False)
+    assert protocol.v1_query({**body, "parameters": {"scores": True}}, Form(("text",)), LIMITS).with_scores
 
 
 def test_pairs_come_in_objects_or_in_two_inputs() -> None:
@@ -66,12 +67,12 @@ def test_pairs_come_in_objects_or_in_two_inputs() -> None:
     expected = protocol.Query((("a", "b"), ("c", "d")), with_scores=False)
 
     instances = [{"text": "a", "text_pair": "b"}, {"text": "c", "text_pair": "d"}]
-    assert protocol.v1_query({"instances": instances}, names, LIMITS) == expected
+    assert protocol.v1_query({"instances": instances}, Form(names), LIMITS) == expected
     assert protocol.v2_query([["a", b"c"], ["b", "d"]], names, None, LIMITS) == expected
 
     for half in ({"text": "a"}, "a", {"text": "a", "text_pair": 1}):
         with pytest.raises(InvalidRequestError, match=r'expected \{"text": "a text", "text_pair": "a text"\}'):
-            protocol.v1_query({"instances": [half]}, names, LIMITS)
+            protocol.v1_query({"instances": [half]}, Form(names), LIMITS)
     with pytest.raises(InvalidRequestError, match="text: 2, text_pair: 1"):
         protocol.v2_query([["a", "c"], ["b"]], names, None, LIMITS)
 
@@ -79,7 +80,7 @@ def test_pairs_come_in_objects_or_in_two_inputs() -> None:
 def test_half_a_surrogate_pair_is_refused() -> None:
     """JSON can spell what no tokenizer can read."""
     with pytest.raises(InvalidRequestError, match="half of a surrogate pair"):
-        protocol.v1_query(json.loads('{"instances": ["\\ud800"]}'), ("text",), LIMITS)
+        protocol.v1_query(json.loads('{"instances": ["\\ud800"]}'), Form(("text",)), LIMITS)
 
 
 def test_golden_set_survives_its_file() -> None:

@@ -34,7 +34,7 @@ async def test_everybody_gets_the_own_answer() -> None:
 
     answers = await asyncio.gather(*(worker.logits([char, char * 5]) for char in "abcdefgh"))
 
-    assert [[row[0] for row in answer] for answer in answers] == [[ord(char)] * 2 for char in "abcdefgh"]
+    assert [[row.logits[0] for row in answer] for answer in answers] == [[ord(char)] * 2 for char in "abcdefgh"]
     assert worker.accepted == 0
     worker.close()
 
@@ -56,7 +56,7 @@ async def test_full_queue_refuses_and_recovers() -> None:
 
     go.set()
     assert len(await first) == 8
-    assert (await worker.logits(["b"]))[0][0] == ord("b")
+    assert (await worker.logits(["b"]))[0].logits[0] == ord("b")
     worker.close()
 
 
@@ -76,7 +76,7 @@ async def test_late_answer_is_a_deadline() -> None:
 
     assert worker.accepted == 0
     go.set()
-    assert (await worker.logits(["d"]))[0][0] == ord("d")
+    assert (await worker.logits(["d"]))[0].logits[0] == ord("d")
     assert computed == [1, 1]
     worker.close()
 
@@ -95,7 +95,7 @@ async def test_failing_engine_fails_its_batch_only() -> None:
     with pytest.raises(EngineError) as caught:
         await worker.logits(["x"])
     assert str(caught.value.__cause__) == "bad day"
-    assert (await worker.logits(["a"]))[0][0] == ord("a")
+    assert (await worker.logits(["a"]))[0].logits[0] == ord("a")
     worker.close()
 
 

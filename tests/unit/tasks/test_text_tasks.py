@@ -11,7 +11,7 @@ from support.models import a_vocab_folder
 from bertjob_api.parse import parse
 from bertjob_api.spec import Data
 from bertjob_tasks import errors, metrics
-from bertjob_tasks.encoding import Encoder
+from bertjob_tasks.encoding import Encoded, Encoder
 from bertjob_tasks.registry import task_of
 from bertjob_tasks.task import Features, Task, answers_of, metric_of
 
@@ -197,7 +197,8 @@ def test_answers_for_people_and_as_columns(problem: str | None, outputs: Any, an
     """Both protocols say the same, and every column that always comes is announced."""
     task, labels = task_of("sequence-classification", problem), ("a", "b")
 
-    got = task.decode(np.array(outputs), "x", labels=labels, with_scores=True)
+    tokens = Encoded(np.array([2, 7, 3]), np.zeros(3))
+    got = task.decode(np.array(outputs), tokens, "x", labels=labels, with_scores=True)
 
     assert {key: pytest.approx(value) for key, value in answer.items()} == got
     found = task.columns([got], labels=labels)
