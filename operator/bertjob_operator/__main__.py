@@ -12,10 +12,12 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from bertjob_api.cluster import BERT_JOB
 from bertjob_operator.runtime import health
 from bertjob_operator.runtime.http import HttpCluster, connect
 from bertjob_operator.runtime.lease import Elector, LeadershipLostError
 from bertjob_operator.runtime.metrics import Metrics
+from bertjob_operator.shell.job_metrics import JobMetrics
 from bertjob_operator.shell.operator import Operator
 from bertjob_operator.shell.settings import Settings, from_env
 
@@ -83,7 +85,9 @@ def main(argv: Sequence[str]) -> int:
 async def _serve(options: argparse.Namespace, settings: Settings) -> None:
     async with connect(options.kubeconfig, service_account=options.service_account) as cluster:
         metrics = Metrics()
-        operator = Operator(cluster, settings, observer=metrics.observe)
+        jobs = JobMetrics(metrics.registry)
+        operator = Operator(cluster, settings, observer=metrics.observe, counted=jobs.count)
+        jobs.watch(operator.controller.stores[BERT_JOB])
         metrics.watch_queue(operator.controller.queue)
         elector = None if options.no_leader_election else _elector(cluster, options, settings)
         if elector is not None:

@@ -5,8 +5,8 @@ What is to be done about a BertJob: pure decisions, no IO, no clock.
 """
 
 from bertjob_operator.plan.decide import plan, refuse_child, refuse_spec
-from bertjob_operator.plan.effects import Delete, Event, Plan, Replace
+from bertjob_operator.plan.effects import Count, Delete, Event, Plan, Replace
 from bertjob_operator.plan.observed import Observed
 from bertjob_operator.plan.platform import Platform
 
-__all__ = ["Delete", "Event", "Observed", "Plan", "Platform", "Replace", "plan", "refuse_child", "refuse_spec"]
+__all__ = ["Count", "Delete", "Event", "Observed", "Plan", "Platform", "Replace", "plan", "refuse_child", "refuse_spec"]

@@ -9,7 +9,7 @@ from bertjob_api.cluster import InvalidError, Ref
 from bertjob_api.conditions import ACCEPTED, FAILED, SUCCEEDED, SUSPENDED
 from bertjob_api.parse import parse
 from bertjob_api.status import JobStatus
-from bertjob_operator.plan import base, clock, condition_list, events, nodes, status, store, text
+from bertjob_operator.plan import base, clock, condition_list, counts, events, nodes, status, store, text
 from bertjob_operator.plan.effects import Decision, Fact, Plan
 from bertjob_operator.plan.observed import Observed
 from bertjob_operator.plan.rules import lifecycle, optimize, preflight, rollout, training
@@ -80,6 +80,7 @@ def _planned(seen: Observed, decision: Decision, new: JobStatus) -> Plan:
         delete=(*decision.delete, *lost),
         status=status.patch(seen.stored, new),
         events=events.between(old, new),
+        counts=counts.between(old, new, undoes=bool(decision.replace)),
         requeue_after=_soonest(seen, decision),
     )
 
@@ -118,4 +119,9 @@ def _verdict(stored: Mapping[str, Any], verdict: Decision, *, generation: int, n
         start_time=old.start_time or at,
         completion_time=old.completion_time or at,
     )
-    return Plan(rule=verdict.name, status=status.patch(stored, new), events=events.between(old, new))
+    return Plan(
+        rule=verdict.name,
+        status=status.patch(stored, new),
+        events=events.between(old, new),
+        counts=counts.between(old, new, undoes=False),
+    )

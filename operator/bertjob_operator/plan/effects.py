@@ -46,6 +46,17 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """Something that happened to a job, for metrics."""
+
+    metric: Literal["jobs", "gate", "rollouts", "rollbacks", "restarts", "phases"]
+    label: str = ""
+    """Result, cause or phase."""
+    amount: float = 1
+    """How often; of a phase: seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
     """One condition as it is now; status None is Unknown."""
 
@@ -88,5 +99,7 @@ class Plan:
     status: Mapping[str, Any] = field(default_factory=dict)
     """Merge patch of the status; empty: it stands already."""
     events: tuple[Event, ...] = ()
+    counts: tuple[Count, ...] = ()
+    """To be counted once the status is stored."""
     requeue_after: timedelta | None = None
     """When to look again though nothing changed; None: not."""

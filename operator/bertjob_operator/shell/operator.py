@@ -18,7 +18,7 @@ from bertjob_api.cluster import (
     Object,
     Ref,
 )
-from bertjob_operator.plan import metadata, plan, refuse_child, refuse_spec
+from bertjob_operator.plan import Count, metadata, plan, refuse_child, refuse_spec
 from bertjob_operator.runtime import controller
 from bertjob_operator.runtime.controller import Controller, Reconciled, Watch
 from bertjob_operator.shell.execute import ChildRefusedError, announce, execute
@@ -55,6 +55,7 @@ class Operator:
         cluster: any implementation.
         settings: of this process.
         observer: told of each turn; the default logs it.
+        counted: told of what happened to a job of a namespace, once its status is stored.
         clock: gives the time as an aware datetime.
 
     """
@@ -65,10 +66,12 @@ class Operator:
         settings: Settings,
         *,
         observer: Callable[[Reconciled], None] = controller.log,
+        counted: Callable[[str, tuple[Count, ...]], None] = lambda _namespace, _counts: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._cluster = cluster
         self._settings = settings
+        self._counted = counted
         self._clock = clock
         self._fresh = Freshness()
         self.controller: Controller[Key] = Controller(
@@ -107,6 +110,7 @@ class Operator:
             stored = await execute(wanted, job, cluster=self._cluster, found=seen.found)
         if stored is not None:
             self._fresh.wrote(key, stored)
+            self._counted(job.namespace, wanted.counts)
             await announce(wanted.events, job, cluster=self._cluster, now=now, instance=self._settings.instance)
         return wanted.requeue_after
 
@@ -115,6 +119,7 @@ class Operator:
         if wanted.status:
             ref = Ref(BERT_JOB, *key)
             self._fresh.wrote(key, await self._cluster.patch_status(ref, wanted.status, uid=seen.uid))
+            self._counted(key[0], wanted.counts)
 
     def _progressed(self, pod: Object) -> None:
         key = child_key(pod)
