@@ -65,6 +65,7 @@ def _version() -> Json:
             _column("Age", ".metadata.creationTimestamp", kind="date"),
             _column("Model", ".spec.model.source", priority=1),
             _column("Service", ".spec.serving.inferenceService", priority=1),
+            _column("Restarts", ".status.training.restarts", kind="integer", priority=1),
             _column("Reason", ".status.lastFailure.reason", priority=1),
         ],
     }
