@@ -134,7 +134,9 @@ def _space_problem(target: Path, own_torch: OwnTorch | None) -> str | None:
 
 def _install(target: Path, own_torch: OwnTorch | None) -> None:
     uv = _uv()
-    _run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(target))
+    # Not sys.executable: that may be target's own Python, which --clear removes.
+    base = getattr(sys, "_base_executable", sys.executable)
+    _run(uv, "venv", "--quiet", "--clear", "--python", base, str(target))
     if own_torch:
         # Not --system-site-packages: it looks past a virtual environment, and that may be where the user has torch.
         [packages] = target.glob("lib/python*/site-packages")
