@@ -26,6 +26,11 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("name", help="BertJob, or with --url the model's name")
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="default: the lines of stdin")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help='each TEXT is a JSON instance, such as {"text": "...", "text_pair": "..."} or a list of words',
+    )
     parser.add_argument("-n", "--namespace", default="default", help="default: %(default)s")
     parser.add_argument("--url", help="of the model server, instead of looking it up in a cluster")
     parser.set_defaults(main=main)
@@ -37,8 +42,9 @@ def main(options: argparse.Namespace) -> int:
     empty = [number for number, text in enumerate(texts, 1) if not text.strip()]
     if empty or not texts:
         raise ValueError(f"text {empty[0] if empty else 1}: is empty, expected a sentence; nothing was asked")
+    instances = [_instance(text, number) for number, text in enumerate(texts, 1)] if options.json else list[Any](texts)
     url, model = (options.url, options.name) if options.url else asyncio.run(_served(options.namespace, options.name))
-    for answer in ask(url, model, texts):
+    for answer in ask(url, model, instances):
         sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
     return 0
 
@@ -62,9 +68,16 @@ def _on_this_machine(service: Object) -> str | None:
     return f"http://{authority(address, port=80)}" if address.startswith("127.") else None
 
 
-def ask(url: str, model: str, texts: list[str]) -> list[Any]:
+def _instance(text: str, number: int) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"text {number}: is not JSON ({error}), expected one instance; nothing was asked") from error
+
+
+def ask(url: str, model: str, texts: list[Any]) -> list[Any]:
     """
-    Return the server's answer for each text.
+    Return the server's answer for each text or instance.
 
     Raises:
         ValueError: the server cannot be reached, or refuses; the message repeats what it said.

@@ -11,6 +11,7 @@ from torch import Tensor
 from bertjob_api.progress import Committed
 from bertjob_api.spec import Head
 from bertjob_tasks.encoding import Encoded
+from bertjob_tasks.task import Reads
 from bertjob_trainer import heads
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.cadence import Cadence, parse
@@ -61,10 +62,10 @@ def an_order(data: Dataset, *, epochs: int) -> Order:
     return Order(seed=3, epochs=epochs, batch_size=8, micro_batch_size=2, lengths=data.lengths)
 
 
-def a_state(*, dropout: float, seed: int = 1) -> TrainState:
+def a_state(*, dropout: float, seed: int = 1, reads: Reads = "first") -> TrainState:
     """Return a tiny classifier before its first step."""
     config = BertConfig.from_dict({**CONFIG, "vocab_size": WORDS}).with_dropout(dropout)
-    return TrainState.start(heads.build(config, num_labels=3, head=Head(), seed=seed), weight_decay=0.01)
+    return TrainState.start(heads.build(config, num_labels=3, head=Head(), seed=seed, reads=reads), weight_decay=0.01)
 
 
 def io_of(

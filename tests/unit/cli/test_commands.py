@@ -54,15 +54,17 @@ def _run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str
 def test_answers_come_one_a_line(server: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each text gets its answer as JSON on its own line."""
     assert _run(capsys, "predict", "docs", "ab", "abc", "--url", server) == (0, "2\n3\n", "")
+    assert _run(capsys, "predict", "--json", "docs", '["a", "b", "c"]', "--url", server) == (0, "3\n", "")
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("predict", "docs", "a", " "), "text 2: is empty"),
+        (("predict", "--json", "docs", "[1]", "{"), "text 2: is not JSON"),
         (("predict", "other", "a"), "answered 404: .*no such model.*check the model's name"),
     ],
-    ids=["empty text", "unknown model"],
+    ids=["empty text", "not JSON", "unknown model"],
 )
 def test_refused_question(words: tuple[str, ...], said: str, server: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What cannot be answered is one line on stderr and exit code 2."""

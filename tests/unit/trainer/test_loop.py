@@ -7,6 +7,7 @@ import pytest
 import torch
 from support.learning import WORDS, Saved, a_dataset, a_state, an_order, io_of
 
+from bertjob_tasks.task import IGNORED
 from bertjob_trainer import loop, optim
 from bertjob_trainer.cadence import parse
 from bertjob_trainer.data import Dataset
@@ -55,6 +56,23 @@ def _plain_step(state: TrainState, data: Dataset, config: TrainConfig, step: int
         group["lr"] = optim.lr_at(step, schedule=config.schedule)
     state.optimizer.step()
     return float(loss.detach())
+
+
+def test_loss_of_tokens_does_not_depend_on_micro_batches() -> None:
+    """The mean is over the targets of the global batch, however many of them a micro-batch has."""
+    data, losses = a_dataset(40), list[list[float]]()
+    rng = np.random.default_rng(7)
+    targets = np.where(rng.random(len(data.ids)) < 0.4, IGNORED, rng.integers(0, 3, len(data.ids)))
+    data = replace(data, labels=targets, per_token=True)
+    for size in (2, 8):
+        seen: list[float] = []
+        order = replace(an_order(data, epochs=4), batch_size=40, micro_batch_size=size)  # each step has all samples
+        state, config = a_state(dropout=0.0, reads="tokens"), replace(config_of(data), order=order)
+        loop.train(config, state, data, io_of(report=lambda step, seen=seen: seen.append(step.loss)))
+        losses.append(seen)
+
+    assert len(losses[0]) == 4
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
 def test_resumed_run_is_the_unbroken_run_bit_for_bit() -> None:

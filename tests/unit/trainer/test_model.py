@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import save_file
 from support.models import CONFIG, a_model_folder
 from transformers import BertConfig as ReferenceConfig
-from transformers import BertForSequenceClassification
+from transformers import BertForSequenceClassification, BertForTokenClassification
 
 from bertjob_api.spec import Head
 from bertjob_tasks.errors import ModelFolderError, UnsupportedError
+from bertjob_tasks.task import IGNORED
 from bertjob_trainer import bert_config, heads, losses, weights
 from bertjob_trainer.bert_config import BertConfig
 
@@ -53,6 +54,34 @@ def test_outputs_and_gradients_equal_the_reference(*, padded: bool) -> None:
     assert [name for name, _ in ours.named_parameters()] == list(expected)
     for name, weight in ours.named_parameters():
         torch.testing.assert_close(weight.grad, expected[name], atol=1e-5, rtol=1e-5, msg=name)
+
+
+def test_tokens_equal_the_reference() -> None:
+    """A head on tokens has the weights, logits and gradients of BertForTokenClassification."""
+    ours = heads.build(BertConfig.from_dict(CONFIG), num_labels=3, head=Head(), seed=1, reads="tokens").eval()
+    theirs = BertForTokenClassification(ReferenceConfig(**CONFIG, num_labels=3)).eval()
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    labels = torch.where(MASK, TYPE_IDS, IGNORED)
+
+    logits = ours(IDS, TYPE_IDS, MASK)
+    (losses.classes(logits, labels) / MASK.sum()).backward()
+    reference = theirs(input_ids=IDS, token_type_ids=TYPE_IDS, attention_mask=MASK.long(), labels=labels)
+    reference.loss.backward()
+
+    torch.testing.assert_close(logits[MASK], reference.logits[MASK], atol=1e-5, rtol=1e-5)
+    expected = dict(theirs.named_parameters())
+    for name, weight in ours.named_parameters():
+        torch.testing.assert_close(weight.grad, expected[name].grad, atol=1e-5, rtol=1e-5, msg=name)
+
+
+def test_source_with_a_pooler_starts_a_model_without_one(tmp_path: Path) -> None:
+    """What the head does not read is left alone, and the encoder's weights are taken."""
+    source = a_model_folder(tmp_path, seed=5)
+    model = heads.build(BertConfig.from_dict(CONFIG), num_labels=3, head=Head(), seed=1, reads="tokens")
+
+    missing = weights.load(model, source, with_head=False)
+
+    assert set(missing) == {"classifier.weight", "classifier.bias"}
 
 
 def test_padding_does_not_change_an_output() -> None:
