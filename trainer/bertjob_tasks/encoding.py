@@ -70,7 +70,11 @@ class Encoder:
         """
         Return the tokens of each text or pair; the longer text of a pair is cut first.
 
-        In pairs a text that spells ``[SEP]`` is just that text: the segments of a pair end where the tokenizer says.
+        In pairs a text that spells ``[SEP]`` is just that text: the first [SEP] is where the second text begins.
+
+        Raises:
+            ModelFolderError: the tokenizer does not mark the second text of a pair by token type 1, as BERT was trained.
+
         """
         self._tokenizer.encode_special_tokens = any(isinstance(text, tuple) for text in texts)
         encoded: list[Encoded] = []
@@ -79,7 +83,18 @@ class Encoder:
             encoded.extend(
                 Encoded(np.array(item.ids, dtype=np.int32), np.array(item.type_ids, dtype=np.int32)) for item in found
             )
+            if isinstance(texts[start], tuple):
+                self._require_types(encoded[start])
         return encoded
+
+    def _require_types(self, pair: Encoded) -> None:
+        is_sep = pair.ids == self.sep_id
+        expected = np.cumsum(is_sep) - is_sep
+        if not np.array_equal(pair.type_ids, expected):
+            raise ModelFolderError(
+                "model folder: the tokenizer does not mark the second text of a pair by token type 1; use a BERT tokenizer "
+                "whose template for pairs is [CLS] $A [SEP] $B:1 [SEP]:1"
+            )
 
     def encode_words(self, texts: Sequence[Sequence[str]]) -> list[Encoded]:
         """Return the tokens of each list of words, and which word each of them begins."""

@@ -104,6 +104,9 @@ def encode(paths: Paths, job: BertJob, *, config: BertConfig) -> Examples:
         got, most = encoder.vocab_size, config.vocab_size
         raise ModelFolderError(f"model folder: the tokenizer has {got} tokens, config.json {most}; files do not match")
     task = registry.of_spec(job.spec.model)
+    if len(task.inputs) > config.type_vocab_size:
+        got = config.type_vocab_size
+        raise ModelFolderError(f"config.json: type_vocab_size is {got}, pairs of texts need 2; use another model")
     train = list(task.read(paths.train, data, labels=job.spec.model.labels))
     names = job.spec.model.labels or task.discover(train)
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from support.models import a_vocab_folder
+from tokenizers.processors import TemplateProcessing
 
 from bertjob_api.parse import parse
 from bertjob_api.spec import Data
-from bertjob_tasks import errors, metrics
+from bertjob_tasks import errors, metrics, tokenizer_files
 from bertjob_tasks.encoding import Encoded, Encoder
 from bertjob_tasks.registry import task_of
 from bertjob_tasks.task import Features, Task, answers_of, metric_of
@@ -56,6 +57,17 @@ def test_text_that_spells_a_separator_does_not_end_its_segment(tmp_path: Path) -
 
     assert found.ids.tolist().count(3) == 2
     assert found.type_ids.tolist() == [0] * (len(found.ids) - 2) + [1, 1]
+
+
+def test_tokenizer_that_does_not_mark_the_second_text_is_refused(tmp_path: Path) -> None:
+    """The served model finds the second text by [SEP], so training must see the same token types."""
+    tokenizer = tokenizer_files.load(a_vocab_folder(tmp_path))
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+
+    with pytest.raises(errors.ModelFolderError, match="token type 1"):
+        Encoder(tokenizer, max_length=16).encode([("cat", "dog")])
 
 
 def test_longer_text_of_a_pair_is_cut_first(tmp_path: Path) -> None:
