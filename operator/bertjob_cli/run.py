@@ -41,7 +41,13 @@ def main(options: argparse.Namespace) -> int:
     if options.storage and Path(options.storage).is_file():
         raise ValueError(f"--storage {options.storage}: is a file, expected a folder or s3://bucket/path")
     state = state_folder(job.name, options.state)
-    final = asyncio.run(_run(value, job, state=state, serve=options.serve))
+    try:
+        final = asyncio.run(_run(value, job, state=state, serve=options.serve))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on from what is in storage\n")
+        if options.state is None:
+            shutil.rmtree(state, ignore_errors=True)
+        raise
     succeeded = outcome(final) == "Succeeded"
     _report(final, state)
     if options.output == "json":
@@ -57,7 +63,10 @@ def state_folder(name: str, wanted: Path | None) -> Path:
     if wanted is not None:
         return wanted.absolute()
     root = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "bertjob" / "runs"
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"state folder {root}: {error.strerror}; use --state DIR or set XDG_STATE_HOME") from error
     return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=root))
 
 

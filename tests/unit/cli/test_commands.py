@@ -2,7 +2,11 @@
 
 import argparse
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -137,6 +141,37 @@ def test_storage_that_is_none(storage: str, said: str, capsys: pytest.CaptureFix
     assert err.startswith(f"error: --storage {storage.format(file=path)}: ")
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
+    """Ctrl-C ends a run with one line and the code of an interrupted program, and leaves no files of it behind."""
+    path, state = tmp_path / "job.yaml", tmp_path / "state"
+    path.write_text(yaml.safe_dump(a_job()))
+    argv = [sys.executable, "-m", "bertjob_cli.main", "run", str(path), "--storage", str(tmp_path / "storage")]
+    env = {**os.environ, "XDG_STATE_HOME": str(state)}
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=env) as run:
+        assert run.stderr is not None
+        assert "preflight" in run.stderr.readline()
+        run.send_signal(signal.SIGINT)
+        said = run.stderr.read().splitlines()
+
+    assert run.returncode == 130
+    assert said[-1] == "interrupted; the same command goes on from what is in storage"
+    assert list((state / "bertjob" / "runs").iterdir()) == []
+
+
+def test_state_folder_that_cannot_be_made(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A home that takes no files is one line that says where else they can go."""
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(a_job()))
+    monkeypatch.setenv("XDG_STATE_HOME", str(path))
+
+    code, _, err = _run(capsys, "run", str(path), "--storage", str(tmp_path))
+
+    assert code == 2
+    assert err == f"error: state folder {path}/bertjob/runs: Not a directory; use --state DIR or set XDG_STATE_HOME\n"
 
 
 def test_mistakes_of_a_file_are_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
