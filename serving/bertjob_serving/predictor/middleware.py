@@ -1,4 +1,8 @@
-"""Around every request: the artifact's digest in the response, the limit of the body, the closed routes, the metrics."""
+"""
+Around every request: the artifact's digest in the response, the limit of the body, the closed routes, the metrics.
+
+Once the server is leaving it says that it is not ready, and asks every client to connect anew, elsewhere.
+"""
 
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -19,6 +23,8 @@ DIGEST_HEADER: Final = "x-bertjob-artifact"
 _CLOSED: Final = "/v2/repository"
 """KServe lets every client unload the model there."""
 _INFERENCE: Final = (":predict", "/infer")
+_READY: Final = "/ready"
+"""How the paths of readiness probes end."""
 
 
 class _TooLarge(Exception):  # noqa: N818  # leaves the application early; no error of ours
@@ -28,8 +34,8 @@ class _TooLarge(Exception):  # noqa: N818  # leaves the application early; no er
 class Guard:
     """ASGI middleware of the predictor."""
 
-    def __init__(self, app: App, *, digest: str, max_body_bytes: int) -> None:
-        self._app, self._digest, self._max_body_bytes = app, digest, max_body_bytes
+    def __init__(self, app: App, *, digest: str, max_body_bytes: int, leaving: Callable[[], bool]) -> None:
+        self._app, self._digest, self._max_body_bytes, self._leaving = app, digest, max_body_bytes, leaving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection event."""
@@ -43,6 +49,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [*message.get("headers", []), (DIGEST_HEADER.encode(), self._digest.encode())]
+                if self._leaving():
+                    headers.append((b"connection", b"close"))
                 message = {**message, "headers": headers}
             await send(message)
 
@@ -58,6 +66,9 @@ class Guard:
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith(_CLOSED):
             await _refuse(send, 404, f"{_CLOSED}: is closed; which model is served is decided by its InferenceService")
+            return
+        if self._leaving() and scope["path"].endswith(_READY):
+            await _refuse(send, 503, "the server was told to end and takes no new clients")
             return
         read = 0
 

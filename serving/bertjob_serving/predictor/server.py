@@ -5,7 +5,7 @@ import functools
 import logging
 import signal
 import sys
-from typing import Any, Final
+from typing import Any
 
 from bertjob_serving import cpu, engine
 from bertjob_serving.artifact import Artifact, check_answers, open_artifact
@@ -16,8 +16,6 @@ from bertjob_serving.predictor.worker import Worker
 from bertjob_tasks.encoding import Encoder
 
 _log = logging.getLogger(__name__)
-GRACE_S: Final = 30
-"""Time for requests that were accepted before SIGTERM."""
 
 
 def load(settings: Settings) -> tuple[Artifact, Worker]:
@@ -37,7 +35,7 @@ def load(settings: Settings) -> tuple[Artifact, Worker]:
 
 
 def serve(settings: Settings, artifact: Artifact, worker: Worker) -> None:
-    """Answer requests until SIGTERM, then finish those that were accepted."""
+    """Answer requests until a moment after SIGTERM, then finish those that were accepted."""
     del sys.argv[1:]  # KServe parses the command line when it is imported; ours is parsed already
     from kserve.model_repository import ModelRepository  # noqa: PLC0415
     from kserve.model_server import app  # noqa: PLC0415
@@ -45,34 +43,41 @@ def serve(settings: Settings, artifact: Artifact, worker: Worker) -> None:
     from kserve.protocol.model_repository_extension import ModelRepositoryExtension  # noqa: PLC0415
     from kserve.protocol.rest.server import RESTServer  # noqa: PLC0415
 
+    from bertjob_serving.predictor.draining import FINISH_S, LingeringServer  # noqa: PLC0415
     from bertjob_serving.predictor.model import ServedModel  # noqa: PLC0415
 
     model = ServedModel(settings.model_name, artifact, worker, settings.limits)
     models = ModelRepository()
     models.update(model)
-    _extend(app, model, digest=artifact.manifest.sha256, max_body_bytes=settings.limits.max_body_bytes)
-    server = RESTServer(
+    rest = RESTServer(
         "kserve.model_server:app",
         DataPlane(models),
         ModelRepositoryExtension(models),
         settings.port,
-        grace_period=GRACE_S,
+        grace_period=FINISH_S,
     )
-    server.config.host = (
-        settings.host
-    )  # KServe listens on every address, and two predictors on one machine would collide
+    rest.config.host = settings.host  # KServe listens on every address, and two predictors on one machine would collide
+    server = LingeringServer(rest.config)
+    _extend(app, model)
+    app.add_middleware(
+        Guard,
+        digest=artifact.manifest.sha256,
+        max_body_bytes=settings.limits.max_body_bytes,
+        leaving=lambda: server.leaving,
+    )
+    rest.create_application()
     for noisy in ("uvicorn.access", "kserve.trace"):  # three lines for each request; the metrics say it better
         logging.getLogger(noisy).setLevel(logging.WARNING)
     _log.info("listening on %s:%d", settings.host, settings.port)
-    # uvicorn drains at SIGTERM and then raises it again for whoever stood here before: by default that would kill us.
+    # uvicorn raises a signal that ended it again for whoever stood here before: by default that would kill us.
     signal.signal(signal.SIGTERM, lambda _signum, _frame: None)
-    asyncio.run(server.start())
+    asyncio.run(server.serve())
     worker.close()
     _log.info("stopped")
 
 
-def _extend(app: Any, model: Any, *, digest: str, max_body_bytes: int) -> None:
-    """Add our errors, the golden route and the middleware to KServe's application."""
+def _extend(app: Any, model: Any) -> None:
+    """Add our errors and the golden route to KServe's application."""
     from fastapi.exceptions import RequestValidationError  # noqa: PLC0415
     from fastapi.responses import JSONResponse  # noqa: PLC0415
 
@@ -91,4 +96,3 @@ def _extend(app: Any, model: Any, *, digest: str, max_body_bytes: int) -> None:
         app.add_exception_handler(kind, refused)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_api_route(f"/v1/models/{model.name}/golden", model.agreement, methods=["GET"])
-    app.add_middleware(Guard, digest=digest, max_body_bytes=max_body_bytes)

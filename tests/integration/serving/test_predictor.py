@@ -273,6 +273,22 @@ def test_accepted_requests_are_finished_after_sigterm(folder: Path) -> None:
     assert len(response.json()["predictions"]) == 32
 
 
+def test_new_requests_are_answered_for_a_while_after_sigterm(folder: Path) -> None:
+    """Who has not heard of SIGTERM yet is served, on new and on kept connections, and sent elsewhere; readiness is gone."""
+    with running(folder) as server:
+        assert server.predict(["good"]).status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: httpx.get(f"{server.url}/v2/models/toy/ready").status_code == 503)
+        kept = server.predict(["good"])
+        fresh = [httpx.post(f"{server.url}/v1/models/toy:predict", json={"instances": ["bad"]}) for _ in range(3)]
+        alive = httpx.get(f"{server.url}/v2/health/live")
+        code = server.process.wait(30)
+
+    assert [kept.status_code, alive.status_code, *(answer.status_code for answer in fresh)] == [200] * 5
+    assert all(answer.headers["connection"] == "close" for answer in (kept, *fresh))
+    assert code == 0, "".join(server.log)
+
+
 @pytest.mark.parametrize("name", ["model.bin", "tokenizer.json", "golden.json", "manifest.json"])
 def test_changed_byte_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
     """One changed byte in any file: no start, exit 42, one line and a termination message that say what and where."""
