@@ -7,7 +7,7 @@ Where everything lies in object storage.
                                   /checkpoints/LATEST                                  attempt and step, conditional put
                                   /model.json                                          result of training: the commit
     PREFIX/jobs/NAMESPACE/NAME/OPT/result.json                                         result of optimizing: the commit
-                                  /evaluation.json, candidates/METHOD.json
+                                  /evaluation.json, candidates.svg, candidates/METHOD.json
     PREFIX/jobs/NAMESPACE/NAME/models/SHA256/{files}, manifest.json                    FP32 and served artifacts
 
 RUN names the inputs of training and OPT those of optimizing, so the same job with the same inputs finds its work done, and a

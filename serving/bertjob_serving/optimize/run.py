@@ -13,7 +13,7 @@ from bertjob_api.parse import dump
 from bertjob_api.spec import Gate
 from bertjob_api.termination import Result
 from bertjob_serving import cpu
-from bertjob_serving.optimize import build, heldout, judging, live, progress, report
+from bertjob_serving.optimize import build, drawing, heldout, judging, live, progress, report
 from bertjob_serving.optimize.bundle import MODEL, Bundle, Settings, spread
 from bertjob_serving.optimize.candidate import FP32
 from bertjob_serving.optimize.live import Live
@@ -203,7 +203,7 @@ def _limits(inputs: Inputs) -> Gate:
 
 
 def _commit(shop: build.Workshop, source: heldout.Source, rows: list[Row], result: Result) -> None:
-    """Write evaluation.json, then result.json, unless a candidate may do better at another try."""
+    """Write evaluation.json and its picture, then result.json, unless a candidate may do better at another try."""
     assert result.evaluation is not None, "every judgement has an evaluation"
     inputs = {
         "cpu": cpu.model(),
@@ -213,5 +213,6 @@ def _commit(shop: build.Workshop, source: heldout.Source, rows: list[Row], resul
     }
     evaluation = report.as_json(rows, result.evaluation, inputs=inputs)
     shop.storage.put(f"{shop.run}/evaluation.json", canonical_json(evaluation))
+    shop.storage.put(f"{shop.run}/candidates.svg", drawing.svg(rows).encode("utf-8"))
     if result.failure is None or all(row.record is not None for row in rows):
         shop.storage.put(f"{shop.run}/result.json", termination.encode(result).encode("ascii"))

@@ -40,6 +40,7 @@ def test_int8_artifact_is_published_and_found_again(step: Step) -> None:
     assert result.evaluation.fp32 is not None
     assert result.evaluation.fp32.num_examples == 60
     assert json.loads((_run_folder(step) / "evaluation.json").read_bytes())["evaluation"]["verdict"] == "Passed"
+    assert f"{manifest.method} (Passed)" in (_run_folder(step) / "candidates.svg").read_text()
 
     again_code, again, again_log = step.run()
 
