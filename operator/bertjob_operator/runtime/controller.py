@@ -37,6 +37,8 @@ class Watch(Generic[K]):
     labels: Mapping[str, str] | None = None
     namespace: str | None = None
     """None for all."""
+    keep: Callable[[Object], Object] | None = None
+    """Gives what of an object the store keeps, its metadata included; None: all."""
 
 
 Result = Literal["done", "again", "retry", "error"]
@@ -130,6 +132,8 @@ class Controller(Generic[K]):
             self._take(watch, store, change)
 
     def _take(self, watch: Watch[K], store: Store, change: Change) -> None:
+        if watch.keep is not None and change.type != "Synced":
+            change = Change(change.type, watch.keep(change.object))
         old = store.feed(change)
         if change.type == "Synced":
             return

@@ -26,6 +26,7 @@ from bertjob_operator.shell.freshness import Freshness
 from bertjob_operator.shell.observe import Key, Refused, Seen, Sources, observe
 from bertjob_operator.shell.progress import Board
 from bertjob_operator.shell.settings import Settings
+from bertjob_operator.shell.trim import shared, trimmed
 
 SOON: Final = timedelta(milliseconds=20)
 """When to look again at a cache that is behind our own writes."""
@@ -131,8 +132,8 @@ def _watches(settings: Settings) -> "list[Watch[Key]]":
     ours = {names.PART_OF_LABEL: metadata.PART_OF}
     namespace = settings.namespace
     children = [
-        Watch(kind=kind, key_of=child_key, labels=ours, namespace=namespace)
+        Watch(kind=kind, key_of=child_key, labels=ours, namespace=namespace, keep=trimmed if kind == POD else shared)
         for kind in (JOB, POD, SERVICE, CONFIG_MAP, SERVICE_ACCOUNT)
     ]
-    nodes: Watch[Key] = Watch(kind=NODE, key_of=lambda _: None)
-    return [Watch(kind=BERT_JOB, key_of=job_key, namespace=namespace), *children, nodes]
+    nodes: Watch[Key] = Watch(kind=NODE, key_of=lambda _: None, keep=trimmed)
+    return [Watch(kind=BERT_JOB, key_of=job_key, namespace=namespace, keep=shared), *children, nodes]

@@ -259,3 +259,18 @@ async def test_one_json_line_per_turn(caplog: pytest.LogCaptureFixture) -> None:
         "error": "UnavailableError: apply Pod a/x: 503",
     }
     assert record.levelname == "WARNING"
+
+
+async def test_store_keeps_what_the_watch_says() -> None:
+    """The key comes from what is kept, and the rest of an object is not in memory."""
+    cluster, recorder = Changes(), Recorder()
+    watch = Watch(kind=CONFIG_MAP, key_of=_name, keep=lambda value: {"metadata": {"name": value["metadata"]["name"]}})
+    controller = Controller(cast("Cluster", cluster), [watch], recorder.reconcile)
+    running = asyncio.create_task(controller.run())
+    cluster.of(CONFIG_MAP).put_nowait(Change("Added", {**_object("a"), "data": {"key": "value"}}))
+    cluster.sync(CONFIG_MAP)
+
+    assert await asyncio.wait_for(recorder.calls.get(), 5) == "a"
+    assert list(controller.stores[CONFIG_MAP]) == [{"metadata": {"name": "a"}}]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
