@@ -12,7 +12,7 @@ class Crash(BaseException):  # not an error: nothing may catch it
 
 class Wrapped:
     """
-    Passes everything on and records each write.
+    Passes everything on and records each write; lists are counted.
 
     Args:
         cluster: the cluster behind.
@@ -24,11 +24,13 @@ class Wrapped:
     def __init__(self, cluster: Cluster, *, crash_before: int | None = None, crash_after: int | None = None) -> None:
         self.cluster = cluster
         self.writes: list[str] = []
+        self.num_lists = 0
         self._crash_before = crash_before
         self._crash_after = crash_after
 
     async def list(self, kind: Kind, **selection: Any) -> list[Object]:
         """See ``Cluster.list``."""
+        self.num_lists += 1
         return await self.cluster.list(kind, **selection)
 
     def changes(self, kind: Kind, **selection: Any) -> AsyncIterator[Change]:
