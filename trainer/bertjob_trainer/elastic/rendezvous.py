@@ -171,6 +171,7 @@ class Rendezvous(DynamicRendezvousHandler):  # type: ignore[misc]
                 changes = self._needed(changes)
         except RendezvousConnectionError:
             self._note_away()
+            self._forget_unsent()
             return 0
         return changes
 
@@ -238,6 +239,16 @@ class Rendezvous(DynamicRendezvousHandler):  # type: ignore[misc]
         self._state_holder._state = self._agreed  # noqa: SLF001  # torch offers no other way
         self._state_holder.mark_dirty()
         self._state_holder.sync()
+
+    def _forget_unsent(self) -> None:
+        """
+        Forget a state that could not be written.
+
+        Torch would take it for the store's once an empty store is back, with heartbeats that have grown old meanwhile: the
+        other nodes would look dead.
+        """
+        with self._heartbeat_lock:
+            self._state_holder._dirty = False  # noqa: SLF001  # torch offers no other way
 
     def _note_away(self) -> None:
         if not self._away:
