@@ -14,6 +14,8 @@ _LEFT: Final = 80
 _RIGHT: Final = 140
 _TOP: Final = 30
 _BOTTOM: Final = 60
+_LINE: Final = 14
+"""Height of a line of text."""
 _COLORS: Final = {None: "#555555", "Passed": "#1a7f37", "Inconclusive": "#9a6700", "Failed": "#cf222e"}
 """By verdict; None: FP32, the reference."""
 
@@ -45,6 +47,7 @@ def svg(rows: Sequence[Row]) -> str:
     ]
     across = Axis(0.0, max((x for _, x, _ in points), default=0.0) * 1.1 or 1.0, _LEFT, _WIDTH - _RIGHT)
     up = _around([value for _, _, value in points])
+    beside = _apart([up.at(value) for _, _, value in points], gap=_LINE)
     shown = {row.method for row, _, _ in points}
     absent = [row.method for row in rows if row.method not in shown]
     parts = [
@@ -52,11 +55,23 @@ def svg(rows: Sequence[Row]) -> str:
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
         *_across(across),
         *_up(up, rows[0].metric),
-        *(_point(row, across.at(x), up.at(value), f"{value:.4f}, {x:.2f} ms") for row, x, value in points),
+        *(
+            _point(row, across.at(x), up.at(value), text_y=y, figures=f"{value:.4f}, {x:.2f} ms")
+            for (row, x, value), y in zip(points, beside, strict=True)
+        ),
     ]
     if absent:
         parts.append(_text(_LEFT, _HEIGHT - 6, f"not measured: {', '.join(absent)}", anchor="start"))
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _apart(places: Sequence[float], *, gap: float) -> list[float]:
+    """Return *places* in their order, moved down as little as keeps each *gap* pixels from the one above it."""
+    moved = list(places)
+    above = -math.inf
+    for index in sorted(range(len(moved)), key=lambda index: moved[index]):
+        above = moved[index] = max(moved[index], above + gap)
+    return moved
 
 
 def _around(values: Sequence[float]) -> Axis:
@@ -80,11 +95,11 @@ def _up(axis: Axis, metric: str) -> list[str]:
     return [*lines, _text(_LEFT, _TOP - 12, metric, anchor="middle")]
 
 
-def _point(row: Row, x: float, y: float, figures: str) -> str:
+def _point(row: Row, x: float, y: float, *, text_y: float, figures: str) -> str:
     state = row.verdict or "reference"
     circle = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{_COLORS[row.verdict]}">'
     title = f"<title>{escape(f'{row.method}: {state}, {figures}')}</title></circle>"
-    return circle + title + _text(x + 10, y + 4, f"{row.method} ({state})", anchor="start")
+    return circle + title + _text(x + 10, text_y + 4, f"{row.method} ({state})", anchor="start")
 
 
 def _line(x1: float, y1: float, x2: float, y2: float) -> str:

@@ -1,5 +1,6 @@
 """The picture of the candidates."""
 
+import itertools
 import math
 from xml.etree import ElementTree as ET
 
@@ -55,6 +56,16 @@ def test_faster_is_left_and_better_is_above() -> None:
     assert set(places) == {"fp32", "dynamic", "static"}
     assert places["static"][0] < places["dynamic"][0] < places["fp32"][0]
     assert places["fp32"][1] < places["static"][1] < places["dynamic"][1]
+
+
+def test_names_of_equals_do_not_overlap() -> None:
+    """Candidates that stand at the same place are named on lines of their own."""
+    picture = svg([_row("fp32", 0.9, 4.0), _row("dynamic", 0.9, 4.0, "Passed"), _row("static", 0.9, 3.9, "Failed")])
+    names = [text for text in _tree(picture).iter(f"{SVG}text") if text.text is not None and "(" in text.text]
+    heights = sorted(float(name.attrib["y"]) for name in names)
+
+    assert len(heights) == 3
+    assert min(after - before for before, after in itertools.pairwise(heights)) >= 12
 
 
 def test_what_was_not_measured_is_named() -> None:
