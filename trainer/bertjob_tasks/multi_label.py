@@ -11,7 +11,7 @@ from bertjob_tasks.encoding import Encoded
 from bertjob_tasks.errors import Place
 from bertjob_tasks.readers import Example, refuse_unknown
 from bertjob_tasks.task import Answer, Array, Asked, Column, Features, is_finite_like
-from bertjob_tasks.texts import TextTask
+from bertjob_tasks.texts import TextTask, scores_column
 
 THRESHOLD: Final = 0.5
 """Probability from which a label is given."""
@@ -77,11 +77,7 @@ class MultiLabel(TextTask[tuple[str, ...]]):
         """Return ``labels``, joined by ``|``, and ``scores`` (N, C) where they are."""
         count = len(answers)
         joined = [columns.SEPARATOR.join(item["labels"]) for item in answers]
-        found: dict[str, Column] = {"labels": ("BYTES", [count], joined)}
-        if answers and "scores" in answers[0]:
-            flat = [item["scores"][label] for item in answers for label in labels]
-            found["scores"] = ("FP32", [count, len(labels)], flat)
-        return found
+        return {"labels": ("BYTES", [count], joined), **scores_column(answers, labels)}
 
     def same(self, recorded: Array, got: Array, *, tolerance: float) -> bool:
         """Return whether every probability is within *tolerance*."""

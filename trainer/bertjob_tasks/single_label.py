@@ -11,7 +11,7 @@ from bertjob_tasks.encoding import Encoded
 from bertjob_tasks.errors import Place
 from bertjob_tasks.readers import Example, refuse_unknown
 from bertjob_tasks.task import Answer, Array, Asked, Column, Features, is_finite_like
-from bertjob_tasks.texts import TextTask
+from bertjob_tasks.texts import TextTask, scores_column
 
 
 class SingleLabel(TextTask[str]):
@@ -69,14 +69,11 @@ class SingleLabel(TextTask[str]):
     def columns(self, answers: Sequence[Answer], *, labels: Sequence[str]) -> dict[str, Column]:
         """Return ``label`` and ``score``, and ``scores`` (N, C) where they are."""
         count = len(answers)
-        found: dict[str, Column] = {
+        return {
             "label": ("BYTES", [count], [item["label"] for item in answers]),
             "score": ("FP32", [count], [item["score"] for item in answers]),
+            **scores_column(answers, labels),
         }
-        if answers and "scores" in answers[0]:
-            flat = [item["scores"][label] for item in answers for label in labels]
-            found["scores"] = ("FP32", [count, len(labels)], flat)
-        return found
 
     def same(self, recorded: Array, got: Array, *, tolerance: float) -> bool:
         """Return whether every probability is within *tolerance*."""

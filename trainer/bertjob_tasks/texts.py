@@ -10,9 +10,17 @@ from bertjob_tasks import columns, readers
 from bertjob_tasks.encoding import Encoded, Encoder
 from bertjob_tasks.errors import Place
 from bertjob_tasks.readers import Example
-from bertjob_tasks.task import SECOND, TEXT, Array, Asked, Features, Task
+from bertjob_tasks.task import SECOND, TEXT, Answer, Array, Asked, Column, Features, Task
 
 L = TypeVar("L")
+
+
+def scores_column(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, Column]:
+    """Return ``scores`` (N, C) of answers that have the probability of every label, or nothing."""
+    if not answers or "scores" not in answers[0]:
+        return {}
+    flat = [item["scores"][label] for item in answers for label in labels]
+    return {"scores": ("FP32", [len(answers), len(labels)], flat)}
 
 
 class TextTask(Task[Example[L]]):

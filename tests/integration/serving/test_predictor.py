@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from support.s3_gateway import free_port
 from support.waiting import eventually
 
 from bertjob_api import names, termination
@@ -55,15 +55,9 @@ def _env(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **more}
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def start(folder: Path, *more: str) -> Server:
     """Return a predictor that is ready."""
-    port = _free_port()
+    port = free_port()
     process = subprocess.Popen(
         _argv(folder, port, *more),
         env=_env(POD_IP="127.0.0.1"),
@@ -300,7 +294,7 @@ def test_changed_byte_is_refused(folder: Path, tmp_path: Path, name: str) -> Non
     word = tmp_path / "word"
 
     done = subprocess.run(
-        _argv(copy, _free_port()),
+        _argv(copy, free_port()),
         env=_env(**{names.TERMINATION_LOG_ENV: str(word)}),
         capture_output=True,
         text=True,

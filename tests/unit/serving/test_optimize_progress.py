@@ -1,10 +1,10 @@
 """How far the optimize step says it is."""
 
-import socket
 from pathlib import Path
 
 import httpx
 import pytest
+from support.s3_gateway import free_port
 
 from bertjob_api.parse import parse
 from bertjob_api.progress import Progress
@@ -41,9 +41,7 @@ def test_texts_are_counted_over_all_candidates(board: progress.Board) -> None:
 
 def test_progress_is_answered_while_the_block_runs(board: progress.Board) -> None:
     """GET /progress gives what the operator can read, other paths do not exist, and afterwards nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     with progress.served(board, address="127.0.0.1", port=port), httpx.Client(base_url=url) as client:
         assert parse(Progress, client.get("/progress").json(), path="progress") == board.read()
