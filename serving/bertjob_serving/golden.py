@@ -14,7 +14,7 @@ import numpy as np
 
 from bertjob_api.digest import canonical_json
 from bertjob_api.manifest import CorruptError
-from bertjob_tasks.task import Asked, Task
+from bertjob_tasks.task import Asked, Task, asked_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -71,7 +71,7 @@ def _item(row: dict[str, Any]) -> Item:
     text = row.get("text")
     return Item(
         ids=tuple(int(value) for value in row["ids"]),
-        text=tuple(map(str, text)) if isinstance(text, list) else text,
+        text=None if text is None else asked_of(text),
         fp32=tuple(float(value) for value in row["fp32"]),
         served=tuple(float(value) for value in row["served"]),
     )

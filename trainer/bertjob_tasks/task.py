@@ -32,6 +32,11 @@ TEXT: Final = "text"
 SECOND: Final = "text_pair"
 
 
+def asked_of(value: str | Sequence[str]) -> Asked:
+    """Return what is asked from its JSON, which has lists for tuples."""
+    return value if isinstance(value, str) else tuple(value)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
     """Encoded examples with what they are judged by."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from bertjob_serving.optimize.weights import Array
-from bertjob_tasks.task import Asked
+from bertjob_tasks.task import Asked, asked_of
 
 _ARRAYS: Final = "texts.npz"
 _SETTINGS: Final = "settings.json"
@@ -69,7 +69,7 @@ class Bundle:
                 heldout=_split(arrays["heldout"], arrays["heldout_ends"]),
                 calibration=_split(arrays["calibration"], arrays["calibration_ends"]),
                 golden=tuple(plain["golden"]),
-                golden_texts=None if texts is None else tuple(_asked(text) for text in texts),
+                golden_texts=None if texts is None else tuple(map(asked_of, texts)),
                 settings=_settings(plain["settings"]),
             )
 
@@ -77,11 +77,6 @@ class Bundle:
 def spread(count: int, *, wanted: int) -> tuple[int, ...]:
     """Return *wanted* indices spread evenly over range(*count*), or all of them when there are fewer."""
     return tuple(range(count)) if count <= wanted else tuple(index * count // wanted for index in range(wanted))
-
-
-def _asked(value: str | list[str]) -> Asked:
-    """Return what is asked from its JSON."""
-    return value if isinstance(value, str) else tuple(value)
 
 
 def _settings(value: dict[str, Any]) -> Settings:
