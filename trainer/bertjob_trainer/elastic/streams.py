@@ -46,6 +46,12 @@ class PipedLogs(LogsSpecs):  # type: ignore[misc]  # torch is not typed for us
             filtered_stderr=os.devnull,
         )
 
+    def again(self, local_rank: int, env: dict[str, str]) -> tuple[str, str]:
+        """Return where stdout and stderr of one worker go that is started while others run on."""
+        Path(env["TORCHELASTIC_ERROR_FILE"]).unlink(missing_ok=True)
+        self._tails[local_rank] = Tail()
+        return self._pipe(env, sink=1), self._pipe(env, sink=2, tail=self._tails[local_rank])
+
     def tail(self, local_rank: int) -> str:
         """Return the last lines that a worker wrote to stderr."""
         return self._tails[local_rank].text() if local_rank in self._tails else ""
