@@ -23,6 +23,8 @@ _TRY_S: Final = 1
 _POLL_S: Final = 0.02
 _CONNECT: Final = timedelta(seconds=30)
 """All peers have just met, so connecting takes milliseconds."""
+TIMEOUT: Final = timedelta(minutes=10)
+"""Longest wait for another process; long enough for one to publish a model while the others wait."""
 
 
 class Connections:
@@ -106,6 +108,7 @@ def form(
             timeout=_CONNECT,
             device_id=device if is_cuda else None,
         )
+    distributed.distributed_c10d._set_pg_timeout(TIMEOUT)  # noqa: SLF001  # torch offers no other way
 
 
 def _meet(address: str, *, rank: int, world: int, given_up: Callable[[], bool]) -> Any:

@@ -14,11 +14,7 @@ from torch import Tensor, distributed
 
 from bertjob_trainer import forming
 from bertjob_trainer.elastic.places import Place
-from bertjob_trainer.forming import Connections
-
-TIMEOUT: Final = timedelta(minutes=10)
-"""Longest wait for another process; long enough for one to publish a model while the others wait."""
-
+from bertjob_trainer.forming import TIMEOUT, Connections
 
 _LOOK_UP: Final = timedelta(seconds=1)
 """How often a wait looks whether it was given up."""

@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 
 import torch
+from torch import distributed
 
 from bertjob_trainer.elastic.places import Place
-from bertjob_trainer.forming import Connections
+from bertjob_trainer.forming import TIMEOUT, Connections
 from bertjob_trainer.group import PeerLostError, formed
 
 CPU = torch.device("cpu")
@@ -34,6 +35,8 @@ def one_round(place: Place, *, is_last: bool) -> None:
     """Form, add up, and end the round the way that is this rank's."""
     connections = Connections()
     with formed(place, device=CPU, given_up=lambda: False, connections=connections) as group:
+        backend = distributed.distributed_c10d._get_default_group()._get_backend(CPU)  # noqa: SLF001
+        assert backend.options._timeout == TIMEOUT  # noqa: SLF001
         numbers = torch.full((100_000,), place.rank + 1.0)
         group.sum(numbers)
         assert numbers.eq(3).all()
