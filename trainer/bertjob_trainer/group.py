@@ -96,7 +96,7 @@ class Together:
             ):  # not done within the time, or failed, which the caller's wait raises
                 work.wait(_LOOK_UP)
             if not work.is_completed() and self.given_up():
-                raise PeerLostError("another training process does not answer; this one ends and starts again")
+                raise PeerLostError("another training process does not answer")
 
     def broadcast(self, tensor: Tensor, *, source: int = 0) -> None:
         """Replace *tensor* by that of rank *source*."""
@@ -116,7 +116,7 @@ def _peers_needed() -> Iterator[None]:
         yield
     except RuntimeError as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise PeerLostError(f"another training process is gone ({first}); this one ends and starts again") from error
+        raise PeerLostError(f"another training process is gone ({first})") from error
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """What a worker keeps from one round to the next, so that only new ones read and build anything."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bertjob_trainer.checkpoint import Checkpoints
 from bertjob_trainer.inputs import Examples
+from bertjob_trainer.recovery import Recovery
 from bertjob_trainer.state import TrainState
 
 
@@ -26,3 +27,4 @@ class Memory:
     """Whether ``state`` is that of a step: False before it is read, and while another process's is written over it."""
     rescue: Callable[[], None] = _nothing
     """Commits the state; called when this worker is stopped between two rounds."""
+    recovery: Recovery = field(default_factory=Recovery)

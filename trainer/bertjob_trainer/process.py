@@ -59,19 +59,17 @@ def _train_in_rounds(  # one more than six: what a process has, and what it stay
 ) -> Result | None:
     """Train from round to round in one process: whatever happens to others, model and optimizer stay in memory."""
     memory = Memory(is_called=lambda: stay.is_called)
-    left = time.monotonic()
     while (place := stay.next_place()) is not None:
-        placed = time.monotonic()
+        memory.recovery.reached("place", time.monotonic())
         log_as(place.rank)
         here = replace(given, rank=place.rank, world=place.world, local_world=place.local_world)
         try:
             with formed(place, device=device, given_up=lambda: stay.is_given_up, connections=stay.connections) as group:
-                if memory.is_whole:
-                    placing, forming = placed - left, time.monotonic() - placed
-                    _log.info("round %d: placed after %.2f s, formed after %.2f s more", place.round, placing, forming)
+                memory.recovery.reached("form", time.monotonic())
                 return _train_in(group, here, env, stop, memory=memory, device=device)
         except PeerLostError as error:
-            left, is_lost = time.monotonic(), not isinstance(error, RegroupError)
+            memory.recovery.lost(time.monotonic())
+            is_lost = not isinstance(error, RegroupError)
             _log.info("round %d is left: %s", place.round, error)
         stay.leave(lost=is_lost)
     memory.rescue()

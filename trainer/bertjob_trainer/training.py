@@ -6,6 +6,7 @@ Every stage is a no-op when its output is there, so starting a worker again afte
 
 import logging
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,7 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
     if start is None:
         start = resume(state, checkpoints if first else None, group=machine.group, device=machine.device) or 0
         memory.is_whole = True
+    memory.recovery.reached("restore", time.monotonic())
     _log.info("%s: %d processes, %s, from step %d", run.id, machine.group.world, machine.dtype, start)
 
     # Training.
@@ -180,6 +182,9 @@ def _train(  # the stage where everything meets
     reporter = reporting.Reporter(reporting.post_to(given.progress_url) if given.progress_url else None)
 
     def report(step: loop.Step | None) -> None:
+        recovered = memory.recovery.stepped(time.monotonic()) if step is not None else None
+        if recovered is not None:
+            _log.info("%s", recovered)
         reporter.report(meter.progress(step, committed=saves.committed if saves is not None else None))
 
     report(None)

@@ -35,8 +35,8 @@ def one_round(place: Place, *, is_last: bool) -> None:
     """Form, add up, and end the round the way that is this rank's."""
     connections = Connections()
     with formed(place, device=CPU, given_up=lambda: False, connections=connections) as group:
-        backend = distributed.distributed_c10d._get_default_group()._get_backend(CPU)  # noqa: SLF001
-        assert backend.options._timeout == TIMEOUT  # noqa: SLF001
+        backend = distributed.distributed_c10d._get_default_group()._get_backend(CPU)
+        assert backend.options._timeout == TIMEOUT
         numbers = torch.full((100_000,), place.rank + 1.0)
         group.sum(numbers)
         assert numbers.eq(3).all()

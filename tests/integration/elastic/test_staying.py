@@ -1,11 +1,12 @@
 """Survivors stay alive: real training under supervisors and launchers, with processes lost, hung, stopped and added."""
 
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
 
-from support import training_pods
+from support import training_pods, waiting
 from support.training_pods import Pods
 from support.workers import a_toy_job
 
@@ -55,6 +56,7 @@ def test_survivor_stays_when_a_worker_is_killed(tmp_path: Path) -> None:
     assert pid_of(after) == pid_of(survivor), logs
     assert again["resumedFromStep"] >= lost["step"], logs
     assert (again["restarts"], after["restarts"]) == (1, 0), logs
+    assert "stepping again after" in pods.log(3), logs
     assert steps_of(pods, 2) == steps_of(pods, 3) == 800
     assert not [path for path in tmp_path.glob("storage/**/checkpoints/*") if path.is_dir()], logs
 
@@ -110,3 +112,35 @@ def test_survivor_of_an_eviction_stays(tmp_path: Path) -> None:
     assert code == 143, logs
     assert pid_of(alone) == pid_of(before), logs
     assert alone["restarts"] == 0, logs
+
+
+def test_neighbour_in_the_same_pod_stays_through_two_losses(tmp_path: Path) -> None:
+    """Of two workers of one pod one is killed, and its successor while it still starts; the other one stays throughout."""
+    spec = a_long_job(tmp_path, epochs=200, replicas=1, processesPerNode=2)
+    with training_pods.running(tmp_path, spec) as pods:
+        pods.start(2)
+        before = stepping(pods, 2, world=2)
+        of_rank = {worker["rank"]: worker["pid"] for worker in before["workers"]}
+        os.kill(of_rank[0], signal.SIGKILL)
+        successor = successor_of(pods, of_rank[0])
+        os.kill(successor, signal.SIGKILL)
+        after = pods.until(
+            2,
+            lambda seen: (
+                (seen.get("resumedFromStep") or 0) >= before["step"]
+                and seen["step"] > seen["resumedFromStep"]
+                and len(seen["workers"]) == 2
+            ),
+        )
+        logs = pods.logs()
+
+    pids = {worker["pid"] for worker in after["workers"]}
+    assert of_rank[1] in pids, logs
+    assert not pids & {of_rank[0], successor}, logs
+
+
+def successor_of(pods: Pods, pid: int) -> int:
+    """Return the process that was started in place of another, once the launcher tells."""
+    found = waiting.eventually(lambda: re.findall(r"rank 0 \(pid (\d+), new\)", pods.log(2)))
+    assert int(found[-1]) != pid
+    return int(found[-1])

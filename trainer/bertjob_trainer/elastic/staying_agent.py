@@ -101,7 +101,9 @@ class StayingAgent(Agent):
         self._death = None
         self._started = time.monotonic()
         for worker in worker_group.workers:
-            if worker.local_rank not in staying:
+            if worker.local_rank in staying:
+                self._logs.renumber(worker.local_rank, worker.global_rank)
+            else:
                 self._start_again(worker, worker_group)
         self._logs.started()
         assert self._pcontext is not None
