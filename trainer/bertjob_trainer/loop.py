@@ -110,8 +110,7 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
 
     Raises:
         NonFiniteLossError: in every process, at the same step; the newest checkpoint is untouched.
-        PeerLostError: another process is lost; the state is that of the last step.
-        RegroupError: any process is called to another group, or another one stops and this one can go on without it.
+        PeerLostError, RegroupError: a process is lost, or called to another group; the state is that of a whole step.
 
     """
     total = config.order.total_steps
@@ -136,12 +135,10 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
             loss += float(share.detach())
 
         # One sum over processes: gradients, loss, and what any process wants.
-        is_due = io.cadence.is_due(state.step + 1)
-        is_stopped, is_called = io.is_stopped(), io.is_called is not None and io.is_called()
-        flags = [loss, float(is_stopped), float(is_due and io.group.rank == 0), float(is_called)]
-        bad = [float(rank == io.group.rank and not _is_finite(loss)) for rank in range(io.group.world)]
+        is_stopped = io.is_stopped()
+        flags = _flags(io, loss=loss, is_stopped=is_stopped, step=state.step + 1)
         try:
-            sums = gradients.sum(io.group, words, flags=[*flags, *bad])
+            sums = gradients.sum(io.group, words, flags=flags)
         except PeerLostError:  # the state is that of the last step still
             save(config, state, io.rescues, world=io.group.world)
             raise
@@ -177,6 +174,14 @@ def _loss(model: Any, batch: Batch, config: TrainConfig) -> Tensor:
     with precision.autocast(config.dtype, device=batch.ids.device):
         outputs = model(batch.ids, batch.type_ids, batch.mask)
     return config.loss(outputs, batch.labels)
+
+
+def _flags(io: Io, *, loss: float, is_stopped: bool, step: int) -> list[float]:
+    """Return what this process wants to be summed along with the gradients of a step."""
+    is_due = io.cadence.is_due(step) and io.group.rank == 0
+    is_called = io.is_called is not None and io.is_called()
+    bad = [float(rank == io.group.rank and not _is_finite(loss)) for rank in range(io.group.world)]
+    return [loss, float(is_stopped), float(is_due), float(is_called), *bad]
 
 
 def _is_finite(value: float) -> bool:
