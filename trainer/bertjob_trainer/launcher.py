@@ -30,7 +30,7 @@ from bertjob_trainer.elastic.agent import Agent, Outside
 from bertjob_trainer.elastic.budget import Budget
 from bertjob_trainer.elastic.outcome import FinishedError, Outcome
 from bertjob_trainer.elastic.places import Places
-from bertjob_trainer.elastic.rendezvous import JOIN_S, Rendezvous, StoreBackend
+from bertjob_trainer.elastic.rendezvous import JOIN_S, LAST_CALL_S, QUICK_LAST_CALL_S, Rendezvous, StoreBackend
 from bertjob_trainer.elastic.settings import Settings
 from bertjob_trainer.elastic.staying_agent import StayingAgent
 from bertjob_trainer.elastic.streams import PipedLogs
@@ -50,7 +50,11 @@ def launch(config: Settings) -> Outcome:
     for _ in range(_STORE_TROUBLES):
         backend = StoreBackend(config.store_host, config.store_port, run_id=config.run_id)
         handler = Rendezvous.join(
-            backend, run_id=config.run_id, nodes=(config.min_nodes, config.max_nodes), address=config.address
+            backend,
+            run_id=config.run_id,
+            nodes=(config.min_nodes, config.max_nodes),
+            address=config.address,
+            last_call_s=QUICK_LAST_CALL_S if is_own_worker(config) else LAST_CALL_S,
         )
         try:
             return _run(config, handler, logs)
@@ -89,7 +93,7 @@ def _run(config: Settings, handler: Rendezvous, logs: PipedLogs) -> Outcome:
     )
     budget = Budget(limit=config.failure_limit)
     with tempfile.TemporaryDirectory(prefix="bertjob-places-") as places:
-        if config.command == settings.worker_command(None):
+        if is_own_worker(config):
             os.environ[names.PLACES_ENV] = places
             agent: Agent = StayingAgent(
                 spec, logs, budget=budget, result_file=config.result_file, outside=outside, places=Places(Path(places))
@@ -101,6 +105,11 @@ def _run(config: Settings, handler: Rendezvous, logs: PipedLogs) -> Outcome:
     if agent.outcome.code != termination.RETRY:
         handler.shutdown()
     return agent.outcome
+
+
+def is_own_worker(config: Settings) -> bool:
+    """Return whether workers run BertJob's own program, which stays alive when a round ends; an own script does not."""
+    return config.command == settings.worker_command(None)
 
 
 def _raise_once(number: int, _frame: Any) -> NoReturn:
