@@ -116,7 +116,7 @@ def test_survivor_of_an_eviction_stays(tmp_path: Path) -> None:
 
 def test_neighbour_in_the_same_pod_stays_through_two_losses(tmp_path: Path) -> None:
     """Of two workers of one pod one is killed, and its successor while it still starts; the other one stays throughout."""
-    spec = a_long_job(tmp_path, epochs=200, replicas=1, processesPerNode=2)
+    spec = a_long_job(tmp_path, epochs=200, replicas=1, processesPerNode="2")
     with training_pods.running(tmp_path, spec) as pods:
         pods.start(2)
         before = stepping(pods, 2, world=2)
