@@ -12,9 +12,9 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor, distributed
 
-TIMEOUT: Final = timedelta(minutes=10)
-"""Longest wait for another process; long enough for one to publish a model while the others wait."""
-
+from bertjob_trainer import forming
+from bertjob_trainer.elastic.places import Place
+from bertjob_trainer.forming import TIMEOUT, Connections
 
 _LOOK_UP: Final = timedelta(seconds=1)
 """How often a wait looks whether it was given up."""
@@ -22,6 +22,10 @@ _LOOK_UP: Final = timedelta(seconds=1)
 
 class PeerLostError(Exception):
     """Another process ended or does not answer; nothing is wrong with this one, and starting again may help."""
+
+
+class RegroupError(PeerLostError):
+    """The processes that train together change, and all of them have left at the same step; nobody is lost."""
 
 
 class Group(Protocol):
@@ -41,8 +45,8 @@ class Group(Protocol):
         """Replace *tensor* by the sum over all processes."""
         ...
 
-    def broadcast(self, tensor: Tensor) -> None:
-        """Replace *tensor* by that of rank 0."""
+    def broadcast(self, tensor: Tensor, *, source: int = 0) -> None:
+        """Replace *tensor* by that of rank *source*."""
         ...
 
     def barrier(self) -> None:
@@ -60,7 +64,7 @@ class Alone:
     def sum(self, tensor: Tensor) -> None:
         """Leave *tensor* as it is."""
 
-    def broadcast(self, tensor: Tensor) -> None:
+    def broadcast(self, tensor: Tensor, *, source: int = 0) -> None:
         """Leave *tensor* as it is."""
 
     def barrier(self) -> None:
@@ -92,12 +96,12 @@ class Together:
             ):  # not done within the time, or failed, which the caller's wait raises
                 work.wait(_LOOK_UP)
             if not work.is_completed() and self.given_up():
-                raise PeerLostError("another training process does not answer; this one ends and starts again")
+                raise PeerLostError("another training process does not answer")
 
-    def broadcast(self, tensor: Tensor) -> None:
-        """Replace *tensor* by that of rank 0."""
+    def broadcast(self, tensor: Tensor, *, source: int = 0) -> None:
+        """Replace *tensor* by that of rank *source*."""
         with _peers_needed():
-            distributed.broadcast(tensor, src=0)
+            distributed.broadcast(tensor, src=source)
 
     def barrier(self) -> None:
         """Wait until every process is here."""
@@ -112,7 +116,7 @@ def _peers_needed() -> Iterator[None]:
         yield
     except RuntimeError as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise PeerLostError(f"another training process is gone ({first}); this one ends and starts again") from error
+        raise PeerLostError(f"another training process is gone ({first})") from error
 
 
 @contextmanager
@@ -138,6 +142,38 @@ def joined(
     yield Together(rank, world, given_up)
     # Not after an error: leaving in good order waits for the others, who may be gone.
     distributed.destroy_process_group()
+
+
+@contextmanager
+def formed(
+    place: Place, *, device: torch.device, given_up: Callable[[], bool], connections: Connections
+) -> Iterator[Group]:
+    """
+    Form the group of a round and leave it at the end, in whatever state it is; this process can form the next one then.
+
+    Args:
+        place: this process's.
+        device: where the tensors lie.
+        given_up: asked now and then while this process waits for the others: whether to wait no longer.
+        connections: gets the group's, to break off waits that ``given_up`` does not reach.
+
+    """
+    if place.world == 1:
+        yield Alone()
+        return
+    try:
+        with _peers_needed():
+            forming.form(
+                place.address,
+                rank=place.rank,
+                world=place.world,
+                device=device,
+                given_up=given_up,
+                connections=connections,
+            )
+        yield Together(place.rank, place.world, given_up)
+    finally:
+        forming.leave(connections)
 
 
 def from_first(group: Group, value: Any, *, device: torch.device) -> Any:

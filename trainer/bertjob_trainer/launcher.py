@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -28,8 +29,10 @@ from bertjob_trainer.elastic import bound, machine, outcome, settings
 from bertjob_trainer.elastic.agent import Agent, Outside
 from bertjob_trainer.elastic.budget import Budget
 from bertjob_trainer.elastic.outcome import FinishedError, Outcome
-from bertjob_trainer.elastic.rendezvous import JOIN_S, Rendezvous, StoreBackend
+from bertjob_trainer.elastic.places import Places
+from bertjob_trainer.elastic.rendezvous import JOIN_S, LAST_CALL_S, QUICK_LAST_CALL_S, Rendezvous, StoreBackend
 from bertjob_trainer.elastic.settings import Settings
+from bertjob_trainer.elastic.staying_agent import StayingAgent
 from bertjob_trainer.elastic.streams import PipedLogs
 from bertjob_trainer.supervisor_http import FAILURES
 
@@ -47,7 +50,11 @@ def launch(config: Settings) -> Outcome:
     for _ in range(_STORE_TROUBLES):
         backend = StoreBackend(config.store_host, config.store_port, run_id=config.run_id)
         handler = Rendezvous.join(
-            backend, run_id=config.run_id, nodes=(config.min_nodes, config.max_nodes), address=config.address
+            backend,
+            run_id=config.run_id,
+            nodes=(config.min_nodes, config.max_nodes),
+            address=config.address,
+            last_call_s=QUICK_LAST_CALL_S if is_own_worker(config) else LAST_CALL_S,
         )
         try:
             return _run(config, handler, logs)
@@ -79,22 +86,30 @@ def _run(config: Settings, handler: Rendezvous, logs: PipedLogs) -> Outcome:
         monitor_interval=_MONITOR_S,
         local_addr=config.address,
     )
-    agent = Agent(
-        spec,
-        logs,
-        budget=Budget(limit=config.failure_limit),
-        result_file=config.result_file,
-        outside=Outside(
-            step=lambda: reported_step(config.progress_url),
-            on_failure=lambda: report_failure(config.progress_url),
-            on_signal=_raise_once,
-        ),
+    outside = Outside(
+        step=lambda: reported_step(config.progress_url),
+        on_failure=lambda: report_failure(config.progress_url),
+        on_signal=_raise_once,
     )
-    agent.run()
+    budget = Budget(limit=config.failure_limit)
+    with tempfile.TemporaryDirectory(prefix="bertjob-places-") as places:
+        if is_own_worker(config):
+            os.environ[names.PLACES_ENV] = places
+            agent: Agent = StayingAgent(
+                spec, logs, budget=budget, result_file=config.result_file, outside=outside, places=Places(Path(places))
+            )
+        else:  # an own script knows no next place: its workers end with their round
+            agent = Agent(spec, logs, budget=budget, result_file=config.result_file, outside=outside)
+        agent.run()
     assert agent.outcome is not None, "the agent ended without an outcome; this is a bug"
     if agent.outcome.code != termination.RETRY:
         handler.shutdown()
     return agent.outcome
+
+
+def is_own_worker(config: Settings) -> bool:
+    """Return whether workers run BertJob's own program, which stays alive when a round ends; an own script does not."""
+    return config.command == settings.worker_command(None)
 
 
 def _raise_once(number: int, _frame: Any) -> NoReturn:

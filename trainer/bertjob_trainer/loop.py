@@ -20,12 +20,12 @@ from bertjob_trainer import losses, optim, order, precision
 from bertjob_trainer.cadence import Cadence
 from bertjob_trainer.data import Batch, Dataset
 from bertjob_trainer.gradients import Gradients
-from bertjob_trainer.group import Group, PeerLostError
+from bertjob_trainer.group import Group, PeerLostError, RegroupError
 from bertjob_trainer.state import TrainState
 
-_LOSS, _STOP, _SAVE, _FIRST_RANK = range(4)
-"""Flags summed with the gradients: the loss, processes asked to stop, processes whose clock says save, then one per rank
-that is 1 where the loss is not finite."""
+_LOSS, _STOP, _SAVE, _LEAVE, _FIRST_RANK = range(5)
+"""Flags summed with the gradients: the loss, processes asked to stop, processes whose clock says save, processes called to
+another group, then one per rank that is 1 where the loss is not finite."""
 
 
 class NonFiniteLossError(ValueError):
@@ -86,6 +86,8 @@ class Io:
     is_stopped: Callable[[], bool]
     """Whether this process was asked to end."""
     report: Callable[["Step"], None]
+    is_called: Callable[[], bool] | None = None
+    """Whether this process is called to another group; None: it has no next group and ends with this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,7 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
 
     Raises:
         NonFiniteLossError: in every process, at the same step; the newest checkpoint is untouched.
+        PeerLostError, RegroupError: a process is lost, or called to another group; the state is that of a whole step.
 
     """
     total = config.order.total_steps
@@ -132,13 +135,12 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
             loss += float(share.detach())
 
         # One sum over processes: gradients, loss, and what any process wants.
-        is_due = io.cadence.is_due(state.step + 1)
-        flags = [loss, float(io.is_stopped()), float(is_due and io.group.rank == 0)]
-        bad = [float(rank == io.group.rank and not _is_finite(loss)) for rank in range(io.group.world)]
+        is_stopped = io.is_stopped()
+        flags = _flags(io, loss=loss, is_stopped=is_stopped, step=state.step + 1)
         try:
-            sums = gradients.sum(io.group, words, flags=[*flags, *bad])
+            sums = gradients.sum(io.group, words, flags=flags)
         except PeerLostError:  # the state is that of the last step still
-            _save(config, state, io.rescues, world=io.group.world)
+            save(config, state, io.rescues, world=io.group.world)
             raise
         norm = gradients.clip(words, max_norm=optim.MAX_NORM)
         _refuse_non_finite(sums, norm, step=state.step + 1)
@@ -152,11 +154,13 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
 
         stopped, due = sums[_STOP] > 0, sums[_SAVE] > 0
         if stopped or (due and state.step < total):
-            _save(config, state, io.saves, world=io.group.world)
+            save(config, state, io.saves, world=io.group.world)
         seconds = time.monotonic() - started
         io.report(Step(step=state.step, loss=sums[_LOSS], num_samples=len(samples), seconds=seconds))
-        if stopped:
+        if stopped and (is_stopped or io.is_called is None):
             return state.step >= total
+        if (stopped or sums[_LEAVE] > 0) and state.step < total:
+            raise RegroupError(f"the processes that train change after step {state.step}")
     return True
 
 
@@ -170,6 +174,14 @@ def _loss(model: Any, batch: Batch, config: TrainConfig) -> Tensor:
     with precision.autocast(config.dtype, device=batch.ids.device):
         outputs = model(batch.ids, batch.type_ids, batch.mask)
     return config.loss(outputs, batch.labels)
+
+
+def _flags(io: Io, *, loss: float, is_stopped: bool, step: int) -> list[float]:
+    """Return what this process wants to be summed along with the gradients of a step."""
+    is_due = io.cadence.is_due(step) and io.group.rank == 0
+    is_called = io.is_called is not None and io.is_called()
+    bad = [float(rank == io.group.rank and not _is_finite(loss)) for rank in range(io.group.world)]
+    return [loss, float(is_stopped), float(is_due), float(is_called), *bad]
 
 
 def _is_finite(value: float) -> bool:
@@ -187,7 +199,8 @@ def _refuse_non_finite(sums: list[float], norm: float, *, step: int) -> None:
         raise NonFiniteLossError(f"step {step}: the gradient is not finite; {hint}", step=step, rank=None)
 
 
-def _save(config: TrainConfig, state: TrainState, saves: Saves | None, *, world: int) -> None:
+def save(config: TrainConfig, state: TrainState, saves: Saves | None, *, world: int) -> None:
+    """Hand the state to *saves* in a world of so many processes; nothing when that is None or no step is done yet."""
     if saves is None or state.step == 0:
         return
     saves.save(

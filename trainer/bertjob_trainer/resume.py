@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bertjob_api.manifest import CheckpointManifest
 from bertjob_trainer.group import Group, from_first
+from bertjob_trainer.memory import Memory
 from bertjob_trainer.state import TrainState
 
 
@@ -22,6 +23,31 @@ class Loads(Protocol):
     def load(self, manifest: CheckpointManifest, into: Path | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return its tensors and metadata."""
         ...
+
+
+def from_survivor(memory: Memory, *, group: Group, device: torch.device) -> int | None:
+    """
+    Bring the state of every process to the most advanced one, of the lowest rank that has it, and return its step.
+
+    None: no process has a state, so it must come from storage. A process that is lost meanwhile leaves the others with what they
+    had, or without a state where a part of the new one was written already.
+    """
+    state = memory.state
+    assert state is not None, "the state is built before it is filled; this is a bug"
+    ages = torch.zeros(group.world, dtype=torch.int64, device=device)
+    ages[group.rank] = state.step + 1 if memory.is_whole else 0
+    group.sum(ages)
+    best = int(ages.max())
+    if best == 0:
+        return None
+    source = ages.tolist().index(best)
+    if int(ages.min()) < best:
+        memory.is_whole = memory.is_whole and state.step + 1 == best
+        for tensor in state.tensors().values():
+            group.broadcast(tensor, source=source)
+        state.move_to(best - 1)
+        memory.is_whole = True
+    return state.step
 
 
 def resume(state: TrainState, loads: Loads | None, *, group: Group, device: torch.device) -> int | None:

@@ -6,6 +6,7 @@ Every stage is a no-op when its output is there, so starting a worker again afte
 
 import logging
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,9 @@ from bertjob_trainer.evaluate import evaluate
 from bertjob_trainer.group import PeerLostError, from_first
 from bertjob_trainer.inputs import Examples, Paths
 from bertjob_trainer.machine import Machine
+from bertjob_trainer.memory import Memory
 from bertjob_trainer.meter import Meter
-from bertjob_trainer.resume import resume
+from bertjob_trainer.resume import from_survivor, resume
 from bertjob_trainer.settings import Settings
 from bertjob_trainer.state import TrainState
 from bertjob_trainer.stop import Stop
@@ -60,8 +62,12 @@ class Run:
     storage: Storage
 
 
-def train_job(given: Settings, machine: Machine, stop: Stop) -> Result | None:
-    """Return the result of the job's training, the same in every process; None: stopped on request, after saving."""
+def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> Result | None:
+    """
+    Return the result of the job's training, the same in every process; None: stopped on request, after saving.
+
+    What *memory* holds is not read or built again, and it holds everything afterwards.
+    """
     job, first = given.job, machine.group.rank == 0
 
     # Inputs: one process of each pod downloads, and the run is named by what was found.
@@ -69,7 +75,7 @@ def train_job(given: Settings, machine: Machine, stop: Stop) -> Result | None:
         inputs.fetch(job, given.scratch)
     machine.group.barrier()
     paths = inputs.locate(job, given.scratch)
-    run = _run_of(job, paths, machine)
+    run = _run_of(job, paths, machine, memory)
 
     # Nothing to do when this run has been committed.
     done = _shared(commits.committed(run.storage, run.uri) if first else None, machine)
@@ -79,19 +85,28 @@ def train_job(given: Settings, machine: Machine, stop: Stop) -> Result | None:
 
     # Model, data and state: of the newest checkpoint, else of the source.
     config = BertConfig.from_dict(bert_config.read(paths.model)).with_dropout(job.spec.training.dropout)
-    examples = inputs.encode(paths, job, config=config)
-    model = build_model(job, paths, examples, config=config)
-    state = TrainState.start(model.to(machine.device), weight_decay=job.spec.training.weight_decay)
+    examples = memory.examples or inputs.encode(paths, job, config=config)
+    if memory.state is None:
+        built = build_model(job, paths, examples, config=config)
+        memory.state = TrainState.start(built.to(machine.device), weight_decay=job.spec.training.weight_decay)
+    state = memory.state
+    model = state.model
     keep = job.spec.training.checkpoint.keep
-    checkpoints = Checkpoints(run.storage, run.uri, keep, given.attempt, run.id)
-    start = resume(state, checkpoints if first else None, group=machine.group, device=machine.device) or 0
+    checkpoints = memory.checkpoints or Checkpoints(run.storage, run.uri, keep, given.attempt, run.id)
+    memory.examples, memory.checkpoints = examples, checkpoints
+    start = from_survivor(memory, group=machine.group, device=machine.device)
+    if start is None:
+        start = resume(state, checkpoints if first else None, group=machine.group, device=machine.device) or 0
+        memory.is_whole = True
+    memory.recovery.reached("restore", time.monotonic())
     _log.info("%s: %d processes, %s, from step %d", run.id, machine.group.world, machine.dtype, start)
 
     # Training.
     try:
-        finished = _train(given, state, examples, machine, checkpoints, stop)
+        finished = _train(given, memory, examples, machine, checkpoints, stop)
     except PeerLostError:
-        _await_rescue(checkpoints)
+        if memory.is_called is None:
+            await_rescue(checkpoints)
         raise
     if not finished:
         checkpoints.wait()
@@ -116,7 +131,7 @@ def is_rescuer(given: Settings) -> bool:
     return given.rank in (0, given.local_world)
 
 
-def _await_rescue(checkpoints: Checkpoints) -> None:
+def await_rescue(checkpoints: Checkpoints) -> None:
     """Wait for what the loop saved when another process was lost; that loss stays what ends this one."""
     try:
         saved = checkpoints.wait()
@@ -138,19 +153,20 @@ def build_model(job: BertJob, paths: Paths, examples: Examples, *, config: BertC
     return model
 
 
-def _run_of(job: BertJob, paths: Paths, machine: Machine) -> Run:
-    found = dict(inputs.digests(paths, job.spec.data)) if machine.group.rank == 0 else None
-    digests = from_first(machine.group, found, device=machine.device)
+def _run_of(job: BertJob, paths: Paths, machine: Machine, memory: Memory) -> Run:
+    found = dict(memory.digests or inputs.digests(paths, job.spec.data)) if machine.group.rank == 0 else None
+    memory.digests = digests = from_first(machine.group, found, device=machine.device)
     name = layout.run_id(job, digests)
     storage = open_storage(job.spec.storage.prefix)
     return Run(job=job, id=name, uri=f"{layout.job_root(job)}/{name}", digests=digests, storage=storage)
 
 
 def _train(  # the stage where everything meets
-    given: Settings, state: TrainState, examples: Examples, machine: Machine, checkpoints: Checkpoints, stop: Stop
+    given: Settings, memory: Memory, examples: Examples, machine: Machine, checkpoints: Checkpoints, stop: Stop
 ) -> bool:
     """Train to the end and return True, or until a process is asked to stop and return False."""
-    spec, group = given.job.spec.training, machine.group
+    spec, group, state = given.job.spec.training, machine.group, memory.state
+    assert state is not None, "training begins with a state; this is a bug"
     saves = checkpoints if group.rank == 0 else None
     plan = order.Order(
         seed=spec.seed,
@@ -166,18 +182,25 @@ def _train(  # the stage where everything meets
     reporter = reporting.Reporter(reporting.post_to(given.progress_url) if given.progress_url else None)
 
     def report(step: loop.Step | None) -> None:
+        recovered = memory.recovery.stepped(time.monotonic()) if step is not None else None
+        if recovered is not None:
+            _log.info("%s", recovered)
         reporter.report(meter.progress(step, committed=saves.committed if saves is not None else None))
 
     report(None)
+    config = loop.TrainConfig(
+        order=plan, schedule=schedule, seed=spec.seed, dtype=machine.dtype, loss=losses.OF[examples.task.loss]
+    )
+    rescues = checkpoints if is_rescuer(given) else None
+
+    def rescue() -> None:
+        loop.save(config, state, rescues, world=group.world)
+        await_rescue(checkpoints)
+
+    memory.rescue = rescue
     try:
         return loop.train(
-            loop.TrainConfig(
-                order=plan,
-                schedule=schedule,
-                seed=spec.seed,
-                dtype=machine.dtype,
-                loss=losses.OF[examples.task.loss],
-            ),
+            config,
             state,
             examples.train,
             loop.Io(
@@ -185,9 +208,10 @@ def _train(  # the stage where everything meets
                 device=machine.device,
                 cadence=cadence.parse(spec.checkpoint.every),
                 saves=saves,
-                rescues=checkpoints if is_rescuer(given) else None,
+                rescues=rescues if memory.is_called is None else None,
                 is_stopped=lambda: stop.asked,
                 report=report,
+                is_called=memory.is_called,
             ),
         )
     finally:

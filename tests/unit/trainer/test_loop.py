@@ -178,7 +178,7 @@ class Losing:
         if self._sums == 5:
             raise PeerLostError("gone")
 
-    def broadcast(self, tensor: torch.Tensor) -> None:
+    def broadcast(self, tensor: torch.Tensor, *, source: int = 0) -> None:
         """Leave the tensor."""
 
     def barrier(self) -> None:

@@ -53,6 +53,10 @@ class Pump(threading.Thread):
         self._tail = tail
         self._finishing = threading.Event()
 
+    def rename(self, prefix: str) -> None:
+        """Put another prefix before each line from now on."""
+        self._prefix = prefix.encode()
+
     def finish(self, timeout_s: float = 2.0) -> None:
         """Copy what is in the pipe, then stop: some descendant may hold the other end open for ever."""
         self._finishing.set()

@@ -38,6 +38,8 @@ MISSED_KEEP_ALIVES: Final = 3
 """A node that is silent for 6 s is gone. Heartbeats carry the wall clock, so nodes' clocks must agree within some seconds."""
 LAST_CALL_S: Final = 5
 """Wait for more nodes once the fewest are there; with all of them there is none."""
+QUICK_LAST_CALL_S: Final = 1
+"""The same where workers stay alive: for them another round soon after costs less than waiting in this one."""
 JOIN_S: Final = 900
 _READ_S: Final = 30
 _RECONNECT_S: Final = 2.0
@@ -107,8 +109,20 @@ class Rendezvous(DynamicRendezvousHandler):  # type: ignore[misc]
     """A node of this round has gone: its neighbours wait for it in vain and cannot save."""
 
     @classmethod
-    def join(cls, backend: StoreBackend, *, run_id: str, nodes: tuple[int, int], address: str) -> "Rendezvous":
-        """Return a handler; *nodes* are the fewest and the most that may train together. Nothing is sent yet."""
+    def join(
+        cls, backend: StoreBackend, *, run_id: str, nodes: tuple[int, int], address: str, last_call_s: int = LAST_CALL_S
+    ) -> "Rendezvous":
+        """
+        Return a handler. Nothing is sent yet.
+
+        Args:
+            backend: where the nodes meet.
+            run_id: of the attempt.
+            nodes: the fewest and the most that may train together.
+            address: of this node.
+            last_call_s: seconds to wait for more nodes once the fewest are there.
+
+        """
         handler: Rendezvous = cls.from_backend(
             run_id,
             None,
@@ -116,7 +130,7 @@ class Rendezvous(DynamicRendezvousHandler):  # type: ignore[misc]
             nodes[0],
             nodes[1],
             address,
-            RendezvousTimeout(join=timedelta(seconds=JOIN_S), last_call=timedelta(seconds=LAST_CALL_S)),
+            RendezvousTimeout(join=timedelta(seconds=JOIN_S), last_call=timedelta(seconds=last_call_s)),
             keep_alive_interval=KEEP_ALIVE_S,
             keep_alive_max_attempt=MISSED_KEEP_ALIVES,
         )

@@ -16,7 +16,8 @@ class PipedLogs(LogsSpecs):  # type: ignore[misc]  # torch is not typed for us
     def __init__(self) -> None:
         super().__init__()
         self._folder = tempfile.TemporaryDirectory(prefix="bertjob-workers-")
-        self._pumps: list[Pump] = []
+        self._pumps: list[tuple[int, Pump]] = []
+        """With the local rank whose output each copies."""
         self._ours: list[int] = []
         self._tails: dict[int, Tail] = {}
 
@@ -46,6 +47,19 @@ class PipedLogs(LogsSpecs):  # type: ignore[misc]  # torch is not typed for us
             filtered_stderr=os.devnull,
         )
 
+    def again(self, local_rank: int, env: dict[str, str]) -> tuple[str, str]:
+        """Return where stdout and stderr of one worker go that is started while others run on."""
+        self._pumps = [(owner, pump) for owner, pump in self._pumps if pump.is_alive()]
+        Path(env["TORCHELASTIC_ERROR_FILE"]).unlink(missing_ok=True)
+        self._tails[local_rank] = Tail()
+        return self._pipe(env, sink=1), self._pipe(env, sink=2, tail=self._tails[local_rank])
+
+    def renumber(self, local_rank: int, rank: int) -> None:
+        """Put a new rank before the lines of a worker."""
+        for owner, pump in self._pumps:
+            if owner == local_rank:
+                pump.rename(_prefix(rank))
+
     def tail(self, local_rank: int) -> str:
         """Return the last lines that a worker wrote to stderr."""
         return self._tails[local_rank].text() if local_rank in self._tails else ""
@@ -58,7 +72,7 @@ class PipedLogs(LogsSpecs):  # type: ignore[misc]  # torch is not typed for us
 
     def finish(self) -> None:
         """Copy what ended workers left in their pipes."""
-        for pump in self._pumps:
+        for _, pump in self._pumps:
             pump.finish()
         self._pumps = []
         self.started()
@@ -66,8 +80,12 @@ class PipedLogs(LogsSpecs):  # type: ignore[misc]  # torch is not typed for us
     def _pipe(self, env: dict[str, str], *, sink: int, tail: Tail | None = None) -> str:
         read, write = os.pipe()
         target = sys.stdout.buffer if sink == 1 else sys.stderr.buffer
-        pump = Pump(read, target, prefix=f"[rank {env['RANK']}] ", tail=tail)
+        pump = Pump(read, target, prefix=_prefix(env["RANK"]), tail=tail)
         pump.start()
-        self._pumps.append(pump)
+        self._pumps.append((int(env["LOCAL_RANK"]), pump))
         self._ours.append(write)
         return f"/dev/fd/{write}"
+
+
+def _prefix(rank: int | str) -> str:
+    return f"[rank {rank}] "

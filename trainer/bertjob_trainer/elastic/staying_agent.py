@@ -1,0 +1,183 @@
+"""
+The agent whose workers stay alive: of a round that ends, only the lost workers are started again.
+
+The others leave their group, keep model and optimizer in memory, and are given their place in the next round. Touches
+``subprocess_handlers`` and ``_running_local_ranks`` of torch's ``SubprocessContext`` (torch 2.13), which starts all workers of a
+node or none.
+"""
+
+import logging
+import os
+import signal
+import time
+from typing import Any, Final
+
+from torch.distributed.elastic.agent.server.api import RunResult, Worker, WorkerGroup, WorkerState
+from torch.distributed.elastic.multiprocessing.subprocess_handler import get_subprocess_handler
+
+from bertjob_api import termination
+from bertjob_trainer.elastic import outcome
+from bertjob_trainer.elastic.agent import Agent
+from bertjob_trainer.elastic.budget import after_failure
+from bertjob_trainer.elastic.places import Free, Place, Places
+
+_log = logging.getLogger(__name__)
+
+_RELEASE_S: Final = 120.0
+"""How long a worker may take to leave its round: as long as a step or the publication of a model; it holds the newest state."""
+_SILENCE_S: Final = 15.0
+"""A worker that has not beaten for so long hangs."""
+_POLL_S: Final = 0.02
+
+
+class StayingAgent(Agent):
+    """Starts, watches and places this node's workers until they succeed or the failure budget is used up."""
+
+    def __init__(self, *args: Any, places: Places, **kwargs: Any) -> None:
+        """Prepare; *places* is the folder that the workers have in their environment, the rest is as for ``Agent``."""
+        super().__init__(*args, **kwargs)
+        self._places = places
+        self._round = 0
+
+    def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
+        self._end_hung()
+        dead = self._first_death(worker_group)
+        if dead is not None and dead.exit_code != termination.USER_ERROR:
+            self._death = dead
+            self._judge()
+            return RunResult(state=WorkerState.FAILED)
+        if dead is None and (left := self._freed()):
+            return self._left(left, worker_group)
+        return super()._monitor_workers(worker_group)
+
+    def _left(self, left: list[Free], worker_group: WorkerGroup) -> RunResult:
+        """Return that a new round is needed, unless rounds break off again and again without a step between them."""
+        self._remaining_restarts += 1  # the round costs none
+        if not any(each.lost for each in left):
+            return RunResult(state=WorkerState.UNHEALTHY)
+        ran_s = time.monotonic() - self._started
+        self._budget, again = after_failure(self._budget, step=self._outside.step(), ran_s=ran_s, killed=True)
+        if again:
+            time.sleep(self._budget.delay_s)
+        else:
+            self._remaining_restarts = 0
+            self.outcome = outcome.failed(
+                termination.RETRY,
+                reason="PeerLost",
+                message=f"other nodes were lost {self._budget.failures} times without a step between; look at their pods",
+                rank=worker_group.workers[0].global_rank,
+                step=self._outside.step(),
+            )
+        return RunResult(state=WorkerState.UNHEALTHY)
+
+    def _restart_workers(self, worker_group: WorkerGroup) -> None:
+        """Take the workers from their round into the next one; those that are lost are started again."""
+        self._release()
+        worker_group.state = WorkerState.STOPPED
+        self._initialize_workers(worker_group)
+
+    def _release(self) -> None:
+        """Wait until every worker that lives has left its round; one that does not is ended."""
+        lost = self._death is not None or self._rendezvous_handler.lost or any(each.lost for each in self._freed())
+        self._places.call(self._round, lost=lost)
+        deadline = time.monotonic() + _RELEASE_S
+        while bound := set(self._alive()) - self._staying():
+            self._end_hung()
+            if time.monotonic() > deadline:
+                for local_rank in bound:
+                    self._kill(local_rank, f"did not leave its round within {_RELEASE_S:g} s")
+            time.sleep(_POLL_S)
+
+    def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
+        staying = self._staying() if self._pcontext is not None else set()
+        self._round += 1
+        for worker in worker_group.workers:
+            self._places.give(worker.local_rank, self._place(worker, worker_group))
+        if not staying:
+            self._shutdown(timeout=0)
+            pids: dict[int, Any] = super()._start_workers(worker_group)
+            return pids
+        self._result_file.unlink(missing_ok=True)
+        self._death = None
+        self._started = time.monotonic()
+        for worker in worker_group.workers:
+            if worker.local_rank in staying:
+                self._logs.renumber(worker.local_rank, worker.global_rank)
+            else:
+                self._start_again(worker, worker_group)
+        self._logs.started()
+        assert self._pcontext is not None
+        pids = self._pcontext.pids()
+        ranks = ", ".join(
+            f"{each.global_rank} (pid {pids[each.local_rank]}, {'stays' if each.local_rank in staying else 'new'})"
+            for each in worker_group.workers
+        )
+        _log.info("launcher: world of %d, rank %s", worker_group.workers[0].world_size, ranks)
+        return pids
+
+    def _place(self, worker: Worker, group: WorkerGroup) -> Place:
+        return Place(
+            round=self._round,
+            rank=worker.global_rank,
+            world=worker.world_size,
+            local_world=group.spec.local_world_size,
+            address=f"{group.master_addr}:{group.master_port}",
+        )
+
+    def _start_again(self, worker: Worker, group: WorkerGroup) -> None:
+        """Start one worker, with the environment it had but for what a new round changes."""
+        context: Any = self._pcontext
+        local_rank = worker.local_rank
+        env = context.envs[local_rank]
+        env |= {
+            "RANK": str(worker.global_rank),
+            "GROUP_RANK": str(group.group_rank),
+            "ROLE_RANK": str(worker.role_rank),
+            "WORLD_SIZE": str(worker.world_size),
+            "GROUP_WORLD_SIZE": str(group.group_world_size),
+            "ROLE_WORLD_SIZE": str(worker.role_world_size),
+            "MASTER_ADDR": group.master_addr,
+            "MASTER_PORT": str(group.master_port),
+            "TORCHELASTIC_RESTART_COUNT": str(group.spec.max_restarts - self._remaining_restarts),
+        }
+        old = context.subprocess_handlers[local_rank]
+        for stream in (old._stdout, old._stderr):  # noqa: SLF001  # its ``close`` would signal a process that is gone
+            stream.close()
+        stdout, stderr = self._logs.again(local_rank, env)
+        context.subprocess_handlers[local_rank] = get_subprocess_handler(
+            entrypoint=context.entrypoint,
+            args=context.args[local_rank],
+            env=env,
+            stdout=stdout,
+            stderr=stderr,
+            local_rank_id=local_rank,
+            numa_options=None,
+        )
+        context._running_local_ranks.add(local_rank)  # noqa: SLF001  # torch never starts one alone
+
+    def _alive(self) -> dict[int, int]:
+        """Return the process id of each worker that runs, by its local rank."""
+        handlers = getattr(self._pcontext, "subprocess_handlers", {})
+        return {local: each.proc.pid for local, each in handlers.items() if each.proc.poll() is None}
+
+    def _freed(self) -> list[Free]:
+        found = [self._places.free(local, pid=pid, round_=self._round) for local, pid in self._alive().items()]
+        return [each for each in found if each is not None]
+
+    def _staying(self) -> set[int]:
+        """Return the local ranks of the workers that live and have left the round."""
+        alive = self._alive()
+        return {
+            local for local, pid in alive.items() if self._places.free(local, pid=pid, round_=self._round) is not None
+        }
+
+    def _end_hung(self) -> None:
+        for local_rank, pid in self._alive().items():
+            if self._places.silence_s(pid) > _SILENCE_S:
+                self._kill(local_rank, f"hangs: it was silent for {_SILENCE_S:g} s")
+
+    def _kill(self, local_rank: int, why: str) -> None:
+        process = getattr(self._pcontext, "subprocess_handlers", {})[local_rank].proc
+        _log.warning("launcher: worker of local rank %d (pid %d) %s; it is ended", local_rank, process.pid, why)
+        os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own
+        process.wait()

@@ -1,0 +1,30 @@
+"""What a worker keeps from one round to the next, so that only new ones read and build anything."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from bertjob_trainer.checkpoint import Checkpoints
+from bertjob_trainer.inputs import Examples
+from bertjob_trainer.recovery import Recovery
+from bertjob_trainer.state import TrainState
+
+
+def _nothing() -> None:
+    """Save nothing: there is nothing yet."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Memory:
+    """Everything that is worth keeping; empty in a new worker."""
+
+    is_called: Callable[[], bool] | None = None
+    """Whether this worker is called to another round; None: it ends with its first one."""
+    digests: Mapping[str, str] | None = None
+    examples: Examples | None = None
+    checkpoints: Checkpoints | None = None
+    state: TrainState | None = None
+    is_whole: bool = False
+    """Whether ``state`` is that of a step: False before it is read, and while another process's is written over it."""
+    rescue: Callable[[], None] = _nothing
+    """Commits the state; called when this worker is stopped between two rounds."""
+    recovery: Recovery = field(default_factory=Recovery)
