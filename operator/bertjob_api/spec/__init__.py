@@ -1,0 +1,41 @@
+"""
+The spec of a BertJob, as frozen types.
+
+Field order is the order in which ``kubectl explain`` and the documentation show them. Parsing from and to Kubernetes spelling
+is ``parse``; the OpenAPI schema is ``crd``; rules that look at several fields are ``rules``.
+"""
+
+from bertjob_api.spec.job import Backoff, JobSpec, Privacy, SecretRef, Storage
+from bertjob_api.spec.model import Columns, Data, DataFormat, Head, Model, Problem, Task
+from bertjob_api.spec.optimize import Gate, Method, Optimize
+from bertjob_api.spec.serving import IMMUTABLE_SERVING, Analysis, Replicas, Serving
+from bertjob_api.spec.training import MUTABLE_TRAINING, Checkpoint, Elastic, Opaque, Parallelism, Precision, Training
+
+__all__ = [
+    "IMMUTABLE_SERVING",
+    "MUTABLE_TRAINING",
+    "Analysis",
+    "Backoff",
+    "Checkpoint",
+    "Columns",
+    "Data",
+    "DataFormat",
+    "Elastic",
+    "Gate",
+    "Head",
+    "JobSpec",
+    "Method",
+    "Model",
+    "Opaque",
+    "Optimize",
+    "Parallelism",
+    "Precision",
+    "Privacy",
+    "Problem",
+    "Replicas",
+    "SecretRef",
+    "Serving",
+    "Storage",
+    "Task",
+    "Training",
+]

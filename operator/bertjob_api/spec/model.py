@@ -1,0 +1,88 @@
+"""Which BERT to start from, what to teach it, and from which examples."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from bertjob_api.fields import api_field
+
+SOURCE: Final = r"^(preset|package|hf|storage|s3|file)://.+$"
+DATA_URI: Final = r"^(storage|s3|file)://.+$"
+
+Task = Literal[
+    "sequence-classification",
+    "sentence-pair",
+    "token-classification",
+    "question-answering",
+    "masked-lm",
+    "pretraining",
+    "embedding",
+]
+DataFormat = Literal["jsonl", "csv", "tsv", "parquet", "conll", "squad", "text"]
+Problem = Literal["single-label", "multi-label", "regression"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Fully connected layers between the encoder and the task's output."""
+
+    layers: int = api_field("Number of hidden layers of the head.", default=0, minimum=0, maximum=3)
+    hidden_size: int = api_field("Width of each hidden layer of the head.", default=128, minimum=8, maximum=4096)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """Which BERT to start from and what to teach it."""
+
+    source: str = api_field(
+        "Weights, config and tokenizer to start from: preset://bert-base (random weights), package://module/folder (inside an "
+        "installed Python package), hf://org/name, storage://path (below storage.prefix), s3://bucket/path, or file:///path in "
+        "local runs.",
+        pattern=SOURCE,
+    )
+    task: Task = api_field("What the model learns to do.")
+    problem: Problem | None = api_field(
+        "For sequence-classification and sentence-pair: one label for each example, any number of them, or a number. Unset: "
+        "single-label.",
+        default=None,
+    )
+    labels: tuple[str, ...] | None = api_field(
+        "Class names in the order of the model's outputs. Unset: the sorted labels of the training data.",
+        default=None,
+        min_items=2,
+        max_items=1024,
+        max_length=256,
+        unique=True,
+    )
+    head: Head = api_field("Optional hidden layers before the output.", default_factory=Head)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Names of the columns (or JSON keys) that hold text and label."""
+
+    text: str = api_field("Column of the text.", default="text", max_length=128)
+    label: str = api_field("Column of the label, or of the number for regression.", default="label", max_length=128)
+    text_pair: str | None = api_field(
+        "Column of the second text, for sentence-pair. Unset: text_pair.", default=None, max_length=128
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """Where the examples are and how to read them."""
+
+    train: str = api_field(
+        "File or folder of the training examples: storage://, s3:// or file:// (local runs).", pattern=DATA_URI
+    )
+    validation: str = api_field("Held-out examples that evaluation and the gate use.", pattern=DATA_URI)
+    test: str | None = api_field(
+        "Examples for one final report; never used for a decision.", default=None, pattern=DATA_URI
+    )
+    format: DataFormat = api_field("File format of the examples.", default="jsonl")
+    columns: Columns = api_field("Column names.", default_factory=Columns)
+    max_sequence_length: int = api_field(
+        "Tokens kept of each text, [CLS] and [SEP] included.", default=128, minimum=8, maximum=4096
+    )
+    max_bad_rows: int = api_field(
+        "Unreadable rows to skip with a warning before the job fails.", default=0, minimum=0, maximum=1_000_000
+    )

@@ -1,0 +1,46 @@
+"""The INT8 model and what it must reach."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bertjob_api.fields import api_field
+from bertjob_api.spec.training import Opaque
+
+Method = Literal["dynamic", "static", "qat"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimize:
+    """Which INT8 candidates are built and measured."""
+
+    methods: tuple[Method, ...] = api_field(
+        "Candidates to build: dynamic (INT8 weights, activations quantized on the fly), static (calibrated), qat.",
+        default=("dynamic", "static"),
+        min_items=1,
+        max_items=3,
+        unique=True,
+    )
+    calibration_samples: int = api_field(
+        "Training examples used to calibrate static quantization.", default=300, minimum=1, maximum=100_000
+    )
+    image: str | None = api_field("Image of the optimize pod. Unset: the training image.", default=None, max_length=512)
+    resources: Opaque | None = api_field("Resource requests and limits of the optimize pod.", default=None, opaque=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What an INT8 model must reach before it may be served. Applies whenever optimize is set, with these defaults if left out."""
+
+    max_accuracy_drop: float = api_field(
+        "Largest loss of the task's metric against FP32, as a fraction.", default=0.02, minimum=0, maximum=1
+    )
+    min_speedup: float = api_field(
+        "Smallest speed-up over the fastest FP32 engine on the same CPU.", default=1.5, minimum=0, maximum=1000
+    )
+    max_size_ratio: float = api_field(
+        "Largest size as a fraction of the FP32 weights.", default=0.35, minimum=0, maximum=10
+    )
+    against: tuple[Literal["fp32", "live"], ...] = api_field(
+        "Models to compare with.", default=("fp32",), min_items=1, max_items=2, unique=True
+    )
+    on_missing: Literal["Fail", "Ignore"] = api_field("Verdict when a figure cannot be measured.", default="Fail")

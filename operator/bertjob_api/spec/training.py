@@ -1,0 +1,101 @@
+"""How the model is trained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from bertjob_api.fields import CADENCE, api_field
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Opaque = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elastic:
+    """Bounds within which the number of training nodes may move."""
+
+    min: int = api_field("Fewest nodes that may train.", minimum=1, maximum=4096)
+    max: int = api_field("Most nodes that may train.", minimum=1, maximum=4096)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parallelism:
+    """How the processes are split; the product is the world size."""
+
+    data: int = api_field(
+        "Data-parallel replicas; -1: what the other axes leave over.", default=-1, minimum=-1, maximum=65536
+    )
+    tensor: int = api_field("Tensor-parallel ways.", default=1, minimum=1, maximum=64)
+    pipeline: int = api_field("Pipeline stages.", default=1, minimum=1, maximum=64)
+    fsdp: int = api_field("Ways in which parameters are sharded.", default=1, minimum=1, maximum=65536)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """When training state is committed and how much of it is kept."""
+
+    every: str = api_field(
+        "Steps (500 steps) or time (5m) between commits.", default="500 steps", pattern=CADENCE, max_length=32
+    )
+    keep: int = api_field("Newest committed checkpoints that are kept.", default=3, minimum=1, maximum=1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How the model is trained."""
+
+    replicas: int = api_field("Nodes to train on now; kubectl scale changes it.", default=1, minimum=0, maximum=4096)
+    elastic: Elastic | None = api_field("Bounds for the number of nodes. Unset: exactly replicas.", default=None)
+    processes_per_node: str = api_field(
+        "Worker processes on each node; auto: one per GPU, or one on a CPU node.",
+        default="auto",
+        pattern="^(auto|[1-9][0-9]?)$",
+        max_length=8,
+    )
+    parallelism: Parallelism = api_field("Parallel axes.", default_factory=Parallelism)
+    epochs: int = api_field("Passes over the training examples.", default=3, minimum=1, maximum=10_000)
+    batch_size: int = api_field(
+        "Examples per optimizer step over all nodes; it stays the same when nodes come and go.",
+        default=32,
+        minimum=1,
+        maximum=1_048_576,
+    )
+    micro_batch_size: int = api_field(
+        "Examples in one forward pass, the unit that is dealt to processes: batchSize must be a multiple of it.",
+        default=8,
+        minimum=1,
+        maximum=65536,
+    )
+    learning_rate: float = api_field("Peak learning rate of AdamW.", default=2e-5, minimum=0)
+    warmup_ratio: float = api_field(
+        "Share of the steps with rising learning rate; it then falls linearly to 0.", default=0.1, minimum=0, maximum=1
+    )
+    weight_decay: float = api_field(
+        "Decoupled weight decay; not applied to biases and LayerNorm.", default=0.01, minimum=0, maximum=1
+    )
+    dropout: float | None = api_field(
+        "Dropout probability. Unset: as in the model's config.", default=None, minimum=0, maximum=0.9
+    )
+    precision: Precision = api_field(
+        "Arithmetic of forward and backward; auto: bf16 where the hardware has it.", default="auto"
+    )
+    seed: int = api_field("Seed of data order, dropout and new weights.", default=42, minimum=0, maximum=2**31 - 1)
+    checkpoint: Checkpoint = api_field("Checkpoint policy.", default_factory=Checkpoint)
+    command: tuple[str, ...] | None = api_field(
+        "Own training script instead of BertJob's, as torchrun arguments.", default=None, max_items=128, max_length=4096
+    )
+    image: str | None = api_field(
+        "Image of the training pods. Unset: the operator's default.", default=None, max_length=512
+    )
+    resources: Opaque | None = api_field(
+        "Resource requests and limits of one training pod (core/v1 ResourceRequirements).", default=None, opaque=True
+    )
+    pod_template: Opaque | None = api_field(
+        "Overlay on the training pods (core/v1 PodTemplateSpec); fields the operator sets are refused.",
+        default=None,
+        opaque=True,
+    )
+
+
+MUTABLE_TRAINING: Final = ("replicas", "elastic")
+"""Fields of ``training`` that may change while the job lives; the others are refused."""
