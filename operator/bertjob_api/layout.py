@@ -5,6 +5,7 @@ Where everything lies in object storage.
 
     PREFIX/jobs/NAMESPACE/NAME/RUN/checkpoints/step-00000500/{shards}, manifest.json   written in that order
                                   /checkpoints/LATEST                                  attempt and step, conditional put
+                                  /metrics.jsonl, events.out.tfevents...               how training went, for people and TensorBoard
                                   /model.json                                          result of training: the commit
     PREFIX/jobs/NAMESPACE/NAME/OPT/result.json                                         result of optimizing: the commit
                                   /evaluation.json, candidates.svg, candidates/METHOD.json
@@ -52,6 +53,8 @@ def run_id(job: BertJob, inputs: Mapping[str, str]) -> str:
         "parallelism",
     }
     training = {key: value for key, value in dump(job.spec.training).items() if key not in placement}
+    best = job.spec.training.checkpoint.best  # it decides which weights are published
+    training |= {"best": best} if best is not None else {}
     data = {key: value for key, value in dump(job.spec.data).items() if key not in ("train", "validation", "test")}
     model = {key: value for key, value in dump(job.spec.model).items() if key != "source"}
     return "run-" + short(sha256_of({"model": model, "data": data, "training": training, "inputs": dict(inputs)}))

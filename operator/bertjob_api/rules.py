@@ -74,6 +74,12 @@ def _no_labels_of_numbers(spec: JobSpec) -> bool:
     return spec.model.problem != "regression" or spec.model.labels is None
 
 
+def _own_script_judges_itself(spec: JobSpec) -> bool:
+    training = spec.training
+    asked = (training.evaluate, training.early_stopping, training.checkpoint.best)
+    return training.command is None or asked == (None, None, None)
+
+
 RULES: Final = (
     Rule(
         message="spec.training.elastic: min is above max; raise max or lower min",
@@ -124,6 +130,11 @@ RULES: Final = (
         message="spec.model.labels: regression has numbers and no labels; remove them",
         holds=_no_labels_of_numbers,
         cel="!has(self.model.problem) || self.model.problem != 'regression' || !has(self.model.labels)",
+    ),
+    Rule(
+        message="spec.training.command: an own script evaluates itself; remove evaluate, earlyStopping and checkpoint.best",
+        holds=_own_script_judges_itself,
+        cel="!has(self.training.command) || (!has(self.training.evaluate) && !has(self.training.earlyStopping) && !has(self.training.checkpoint.best))",
     ),
     Rule(
         message="spec: file:// is for local runs; put the files into object storage and use storage:// or s3://",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bertjob_api.manifest import CheckpointManifest
+from bertjob_trainer.course import Course
 from bertjob_trainer.group import Group, from_first
 from bertjob_trainer.memory import Memory
 from bertjob_trainer.state import TrainState
@@ -57,15 +58,28 @@ def resume(state: TrainState, loads: Loads | None, *, group: Group, device: torc
     Rank 0 alone asks storage (the others pass None): processes that looked for themselves could find different ones.
     """
     meta: Mapping[str, Any] | None = None
+    state.course = Course()
     if loads is not None:
         manifest = loads.latest()
         if manifest is not None:
             tensors, meta = loads.load(manifest)
             state.restore(tensors, meta)
-    meta = from_first(group, meta, device=device)
+    meta = from_first(group, meta and {"step": meta["step"]}, device=device)
     if meta is None:
         return None
     for tensor in state.tensors().values():
         group.broadcast(tensor)
     state.move_to(int(meta["step"]))
     return state.step
+
+
+def share_course(state: TrainState, *, group: Group, device: torch.device) -> None:
+    """Give every process the longest course of all, that of the lowest rank that has it; states are of one step already."""
+    lengths = torch.zeros(group.world, dtype=torch.int64, device=device)
+    lengths[group.rank] = len(state.course)
+    group.sum(lengths)
+    longest = int(lengths.max())
+    if int(lengths.min()) == longest:
+        return
+    source = lengths.tolist().index(longest)
+    state.course = Course.from_json(from_first(group, state.course.to_json(), device=device, source=source))

@@ -1,13 +1,14 @@
 """Everything that must survive a restart, named in one place."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import torch
 from torch import Tensor, nn
 
 from bertjob_trainer import optim
+from bertjob_trainer.course import Course
 
 _MOMENTS: Final = ("exp_avg", "exp_avg_sq")
 
@@ -15,7 +16,7 @@ _MOMENTS: Final = ("exp_avg", "exp_avg_sq")
 @dataclass(slots=True, kw_only=True)
 class TrainState:
     """
-    Model, optimizer and position.
+    Model, optimizer, position and the way there.
 
     Data order and dropout are functions of the step, so no generator's state is part of it.
     """
@@ -24,6 +25,8 @@ class TrainState:
     optimizer: torch.optim.AdamW
     step: int = 0
     """Optimizer steps that the model contains."""
+    course: Course = field(default_factory=Course)
+    """How it came there."""
 
     @classmethod
     def start(cls, model: nn.Module, *, weight_decay: float) -> Self:
@@ -41,7 +44,7 @@ class TrainState:
 
     def meta(self) -> dict[str, Any]:
         """Return what is not a tensor, as JSON values."""
-        return {"step": self.step}
+        return {"step": self.step, "course": self.course.to_json()}
 
     def restore(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         """Overwrite the state with a saved one of the same model, in place."""
@@ -51,6 +54,13 @@ class TrainState:
             for name, tensor in own.items():
                 tensor.copy_(tensors[name])
         self.move_to(int(meta["step"]))
+        self.course = Course.from_json(meta.get("course", ()))
+
+    def take_model(self, tensors: Mapping[str, Tensor]) -> None:
+        """Overwrite the weights with those of a saved state of the same model, and leave the rest."""
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(tensors[f"model.{name}"])
 
     def move_to(self, step: int) -> None:
         """Say that the tensors contain *step* optimizer steps."""

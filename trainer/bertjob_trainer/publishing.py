@@ -1,0 +1,132 @@
+"""From a trained state to the published, committed model: which weights, what they are worth, and what is told of them."""
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertjob_api.job import BertJob
+from bertjob_api.manifest import CorruptError
+from bertjob_api.termination import Result
+from bertjob_storage.protocol import NotFoundError, Storage, StorageError
+from bertjob_trainer import commits, evaluations, export
+from bertjob_trainer.checkpoint import Checkpoints
+from bertjob_trainer.evaluate import evaluate
+from bertjob_trainer.evaluations import Watch
+from bertjob_trainer.group import from_first
+from bertjob_trainer.inputs import Examples, Paths
+from bertjob_trainer.machine import Machine
+from bertjob_trainer.state import TrainState
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A training run and its name."""
+
+    job: BertJob
+    id: str
+    uri: str
+    """Folder of its checkpoints and its commit."""
+    digests: Mapping[str, str]
+    """sha256 of each input."""
+    storage: Storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A training that has come to its end."""
+
+    state: TrainState
+    """Its model is the one to publish."""
+    watch: Watch
+    chosen: int
+    """Optimizer steps of that model."""
+    trained: int
+    """Optimizer steps that this process did."""
+    scores: Mapping[str, float]
+    """Metrics of that model."""
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Return sentences on what is not as everybody expects: an early end, an older model."""
+        told = [evaluations.why_over(self.watch, self.state.course.evaluations)]
+        if self.chosen != self.state.step:
+            told.append(f"the model is that of step {self.chosen}, the best by {self.watch.best}")
+        return tuple(each for each in told if each is not None)
+
+
+def choose(state: TrainState, watch: Watch, checkpoints: Checkpoints, machine: Machine) -> int:
+    """
+    Put the weights to publish into the model of every process, and return how many steps they have.
+
+    The best ones where the job wants them. When their checkpoint is lost or damaged, the next best that can be had.
+    """
+    if watch.best is None:
+        return state.step
+    first = machine.group.rank == 0
+    tensors = _best_tensors(state, watch.best, checkpoints) if first else None
+    step = from_first(machine.group, tensors[0] if tensors else None, device=machine.device)
+    if step is None:
+        return state.step
+    if tensors is not None:
+        state.take_model(tensors[1])
+    for parameter in state.model.parameters():
+        machine.group.broadcast(parameter.data)
+    return int(step)
+
+
+def _best_tensors(state: TrainState, metric: str, checkpoints: Checkpoints) -> tuple[int, Mapping[str, Any]] | None:
+    """Return step and saved tensors of the best model; None: it is the one in memory."""
+    for evaluation in evaluations.ranked(state.course.evaluations, metric):
+        if evaluation.step == state.step:
+            return None
+        try:
+            return evaluation.step, checkpoints.load(checkpoints.at(evaluation.step))[0]
+        except (NotFoundError, CorruptError) as error:
+            _log.warning("the model of step %d, better by %s, cannot be had: %s", evaluation.step, metric, error)
+    return None
+
+
+def scores(model: Any, examples: Examples, machine: Machine) -> dict[str, float]:
+    """Return the metrics of the validation examples, and those of the test examples as ``testAccuracy`` and so on."""
+    found = dict(evaluate(model, examples.validation, examples.task, machine))
+    if examples.test is not None:
+        of_test = evaluate(model, examples.test, examples.task, machine)
+        found.update({f"test{name[0].upper()}{name[1:]}": value for name, value in of_test.items()})
+    return found
+
+
+def settle(saves: Checkpoints) -> None:
+    """Let the last upload end; the trained model supersedes it, so its failure is only worth a warning."""
+    try:
+        saves.wait()
+    except StorageError as error:
+        _log.warning("the last checkpoint was not saved: %s", error)
+
+
+def publish(run: Run, finished: Finished, examples: Examples, paths: Paths) -> Result:
+    """Publish the model and commit the run."""
+    trained = export.Trained(
+        job=run.job,
+        run=run.id,
+        task=examples.task,
+        labels=examples.labels,
+        digests=run.digests,
+        metrics=finished.scores,
+        steps=finished.chosen,
+    )
+    with tempfile.TemporaryDirectory(prefix="bertjob-model-") as folder:
+        manifest = export.write(finished.state.model, trained, source=paths.model, folder=Path(folder))
+        artifact = commits.publish(run.storage, run.job, Path(folder), manifest)
+    result = Result(
+        artifact=artifact,
+        metrics=finished.scores,
+        steps=finished.chosen,
+        trained_steps=finished.trained,
+        details=finished.reasons,
+    )
+    return commits.commit(run.storage, run.uri, result)
