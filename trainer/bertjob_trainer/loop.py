@@ -7,7 +7,7 @@ sums are the same for any number of processes (up to the order of additions), an
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -137,13 +137,7 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         num_targets = data.num_targets(samples)
 
         # Forward and backward of this process's share; the gradient is that of the mean loss of the global batch.
-        loss = 0.0
-        for index in order.dealt(len(micro_batches), rank=io.group.rank, world=io.group.world):
-            torch.manual_seed(dropout_seed(config.seed, state.step, index))
-            batch = data.batch(micro_batches[index], device=io.device)
-            share = _loss(state.model, batch, config) / num_targets
-            share.backward()
-            loss += float(share.detach())
+        loss = _backward(config, state, data, io, micro_batches=micro_batches, num_targets=num_targets)
 
         # One sum over processes: gradients, loss, and what any process wants.
         is_stopped = io.is_stopped()
@@ -157,22 +151,14 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         _refuse_non_finite(sums, norm, step=state.step + 1)
 
         # The same step in every process.
-        lr = optim.lr_at(state.step, schedule=config.schedule)
         for parameters in state.optimizer.param_groups:
-            parameters["lr"] = lr
+            parameters["lr"] = optim.lr_at(state.step, schedule=config.schedule)
         state.optimizer.step()
         gradients.clear(words)
         state.step += 1
 
         # Evaluation, checkpoint, report; a process that is to end does not evaluate any more, the next one does.
-        step = Step(
-            step=state.step,
-            loss=sums[_LOSS],
-            num_samples=len(samples),
-            num_tokens=data.num_tokens(samples),
-            lr=lr,
-            seconds=time.monotonic() - started,
-        )
+        step = _done(state, data, samples, loss=sums[_LOSS], seconds=time.monotonic() - started)
         _note(config, state, step)
         stopped, due = sums[_STOP] > 0, sums[_SAVE] > 0
         leaves = (stopped or sums[_LEAVE] > 0) and state.step < total
@@ -187,10 +173,41 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
     return True
 
 
+def _backward(
+    config: TrainConfig,
+    state: TrainState,
+    data: Dataset,
+    io: Io,
+    *,
+    micro_batches: Sequence[order.Samples],
+    num_targets: int,
+) -> float:
+    """Add the gradients of this process's micro-batches, and return its part of the loss."""
+    loss = 0.0
+    for index in order.dealt(len(micro_batches), rank=io.group.rank, world=io.group.world):
+        torch.manual_seed(dropout_seed(config.seed, state.step, index))
+        batch = data.batch(micro_batches[index], device=io.device)
+        share = _loss(state.model, batch, config) / num_targets
+        share.backward()
+        loss += float(share.detach())
+    return loss
+
+
 def is_over(config: TrainConfig, state: TrainState) -> bool:
     """Return whether nothing more is to be trained."""
     reason = evaluations.why_over(config.watch, state.course.evaluations)
     return state.step >= config.order.total_steps or reason is not None
+
+
+def _done(state: TrainState, data: Dataset, samples: order.Samples, *, loss: float, seconds: float) -> Step:
+    return Step(
+        step=state.step,
+        loss=loss,
+        num_samples=len(samples),
+        num_tokens=data.num_tokens(samples),
+        lr=state.optimizer.param_groups[0]["lr"],
+        seconds=seconds,
+    )
 
 
 def _note(config: TrainConfig, state: TrainState, step: Step) -> None:

@@ -70,24 +70,17 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
         _log.info("%s is trained already", run.id)
         return done
 
-    # Model, data and state: of the newest checkpoint, else of the source.
+    # Model, data and state: of a survivor, else of the newest checkpoint, else of the source.
     config = BertConfig.from_dict(bert_config.read(paths.model)).with_dropout(job.spec.training.dropout)
     examples = memory.examples or inputs.encode(paths, job, config=config)
     if memory.state is None:
         built = build_model(job, paths, examples, config=config)
         memory.state = TrainState.start(built.to(machine.device), weight_decay=job.spec.training.weight_decay)
     state = memory.state
-    model = state.model
     keep = job.spec.training.checkpoint.keep
     checkpoints = memory.checkpoints or Checkpoints(run.storage, run.uri, keep, given.attempt, run.id)
     memory.examples, memory.checkpoints = examples, checkpoints
-    start = from_survivor(memory, group=machine.group, device=machine.device)
-    if start is None:
-        start = resume(state, checkpoints if first else None, group=machine.group, device=machine.device) or 0
-        memory.is_whole = True
-    share_course(state, group=machine.group, device=machine.device)
-    state.course.started(start, now=time.time(), values={"processes": machine.group.world})
-    memory.recovery.reached("restore", time.monotonic())
+    start = _start(memory, machine)
     _log.info("%s: %d processes, %s, from step %d", run.id, machine.group.world, machine.dtype, start)
 
     # Training.
@@ -105,14 +98,26 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
     # The model to publish, evaluation, publication, commit.
     publishing.settle(checkpoints)
     chosen = publishing.choose(state, plan.watch, checkpoints, machine)
-    scores = publishing.scores(model, examples, machine)
+    scores = publishing.scores(state.model, examples, machine)
     finished = publishing.Finished(
         state=state, watch=plan.watch, chosen=chosen, trained=state.step - start, scores=scores
     )
-    result = publishing.publish(run, finished, examples, paths) if first else None
-    for reason in finished.reasons:
-        _log.info("%s", reason)
-    return _shared(result, machine)
+    _log.info("%s", "; ".join((f"trained {state.step} steps", *finished.reasons)))
+    return _shared(publishing.publish(run, finished, examples, paths) if first else None, machine)
+
+
+def _start(memory: Memory, machine: Machine) -> int:
+    """Bring state and course of every process to where the run is, and return that step."""
+    state, group, device = memory.state, machine.group, machine.device
+    assert state is not None, "the state is built before it is filled; this is a bug"
+    start = from_survivor(memory, group=group, device=device)
+    if start is None:
+        start = resume(state, memory.checkpoints if group.rank == 0 else None, group=group, device=device) or 0
+        memory.is_whole = True
+    share_course(state, group=group, device=device)
+    state.course.started(start, now=time.time(), values={"processes": group.world})
+    memory.recovery.reached("restore", time.monotonic())
+    return start
 
 
 def is_rescuer(given: Settings) -> bool:
