@@ -114,7 +114,7 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
     """
     Train until the end or until any process is asked to stop, and return whether the end was reached.
 
-    The end is the last step, or the evaluation after which the job wants no more. When stopped, a checkpoint of the newest step is being committed.
+    The end is the last step, or the evaluation after which the job wants no more; stopped, the newest step is being committed.
 
     Raises:
         NonFiniteLossError: in every process, at the same step; the newest checkpoint is untouched.
@@ -134,10 +134,9 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         micro_batches = config.order.micro_batches(state.step)
         samples = np.concatenate(micro_batches)
         words = torch.from_numpy(data.words_of(samples)).to(io.device)
-        num_targets = data.num_targets(samples)
 
         # Forward and backward of this process's share; the gradient is that of the mean loss of the global batch.
-        loss = _backward(config, state, data, io, micro_batches=micro_batches, num_targets=num_targets)
+        loss = _backward(config, state, data, io, micro_batches=micro_batches)
 
         # One sum over processes: gradients, loss, and what any process wants.
         is_stopped = io.is_stopped()
@@ -180,10 +179,9 @@ def _backward(
     io: Io,
     *,
     micro_batches: Sequence[order.Samples],
-    num_targets: int,
 ) -> float:
     """Add the gradients of this process's micro-batches, and return its part of the loss."""
-    loss = 0.0
+    loss, num_targets = 0.0, data.num_targets(np.concatenate(micro_batches))
     for index in order.dealt(len(micro_batches), rank=io.group.rank, world=io.group.world):
         torch.manual_seed(dropout_seed(config.seed, state.step, index))
         batch = data.batch(micro_batches[index], device=io.device)
