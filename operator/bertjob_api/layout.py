@@ -10,6 +10,7 @@ Where everything lies in object storage.
     PREFIX/jobs/NAMESPACE/NAME/OPT/result.json                                         result of optimizing: the commit
                                   /evaluation.json, candidates.svg, candidates/METHOD.json
     PREFIX/jobs/NAMESPACE/NAME/models/SHA256/{files}, manifest.json                    FP32 and served artifacts
+                                     /SHA256.report.html                               how that model came about, for people
 
 RUN names the inputs of training and OPT those of optimizing, so the same job with the same inputs finds its work done, and a
 change of either starts afresh.
@@ -87,3 +88,8 @@ def step_of(folder: str) -> int | None:
 def model_folder(job: BertJob, sha256: str) -> str:
     """Return the immutable URI of a published model or artifact."""
     return f"{job_root(job)}/models/{sha256}"
+
+
+def report_uri(model_uri: str) -> str:
+    """Return where the report of a trained model is: beside its folder, since the digest names what is in there."""
+    return f"{model_uri.rstrip('/')}.report.html"

@@ -2,7 +2,8 @@
 
 import logging
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ from bertjob_api.job import BertJob
 from bertjob_api.manifest import CorruptError
 from bertjob_api.termination import Result
 from bertjob_storage.protocol import NotFoundError, Storage, StorageError
+from bertjob_tasks.task import Array
 from bertjob_trainer import commits, evaluations, export
 from bertjob_trainer.checkpoint import Checkpoints
-from bertjob_trainer.evaluate import evaluate
+from bertjob_trainer.evaluate import evaluate, outputs_of, scores_of
 from bertjob_trainer.evaluations import Watch
 from bertjob_trainer.group import from_first
 from bertjob_trainer.inputs import Examples, Paths
 from bertjob_trainer.machine import Machine
+from bertjob_trainer.report import analysis, environment, page, writing
 from bertjob_trainer.state import TrainState
 
 _log = logging.getLogger(__name__)
@@ -47,8 +50,10 @@ class Finished:
     """Optimizer steps of that model."""
     trained: int
     """Optimizer steps that this process did."""
+    outputs: Sequence[Array]
+    """Its outputs for each validation input."""
     scores: Mapping[str, float]
-    """Metrics of that model."""
+    """Its metrics, those of the test examples as ``testAccuracy`` and so on."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -91,13 +96,17 @@ def _best_tensors(state: TrainState, metric: str, checkpoints: Checkpoints) -> t
     return None
 
 
-def scores(model: Any, examples: Examples, machine: Machine) -> dict[str, float]:
-    """Return the metrics of the validation examples, and those of the test examples as ``testAccuracy`` and so on."""
-    found = dict(evaluate(model, examples.validation, examples.task, machine))
+def finish(
+    state: TrainState, watch: Watch, examples: Examples, machine: Machine, *, chosen: int, start: int
+) -> Finished:
+    """Evaluate the chosen model in every process; *start* is the step that this process began with."""
+    task = examples.task
+    outputs = outputs_of(state.model, examples.validation, task, machine)
+    found = dict(scores_of(examples.validation, outputs, task))
     if examples.test is not None:
-        of_test = evaluate(model, examples.test, examples.task, machine)
+        of_test = evaluate(state.model, examples.test, task, machine)
         found.update({f"test{name[0].upper()}{name[1:]}": value for name, value in of_test.items()})
-    return found
+    return Finished(state=state, watch=watch, chosen=chosen, trained=state.step - start, outputs=outputs, scores=found)
 
 
 def settle(saves: Checkpoints) -> None:
@@ -108,8 +117,8 @@ def settle(saves: Checkpoints) -> None:
         _log.warning("the last checkpoint was not saved: %s", error)
 
 
-def publish(run: Run, finished: Finished, examples: Examples, paths: Paths) -> Result:
-    """Publish the model and commit the run."""
+def publish(run: Run, finished: Finished, examples: Examples, paths: Paths, machine: Machine) -> Result:
+    """Publish the model, commit the run, and put the report beside the model."""
     trained = export.Trained(
         job=run.job,
         run=run.id,
@@ -129,4 +138,28 @@ def publish(run: Run, finished: Finished, examples: Examples, paths: Paths) -> R
         trained_steps=finished.trained,
         details=finished.reasons,
     )
-    return commits.commit(run.storage, run.uri, result)
+    result = commits.commit(run.storage, run.uri, result)
+    # After the commit: nothing that is wrong with a picture may cost a trained model.
+    writing.put(run.storage, artifact, _report(run, finished, examples, paths, machine, model=artifact.uri))
+    return result
+
+
+def _report(
+    run: Run, finished: Finished, examples: Examples, paths: Paths, machine: Machine, *, model: str
+) -> page.Report:
+    features, records = examples.validation.features, finished.state.course.records
+    found = analysis.analyse(examples.task, features, finished.outputs, labels=examples.labels)
+    return page.Report(
+        name=run.job.name,
+        task=examples.task.name,
+        metric=examples.task.metric,
+        scores=finished.scores,
+        records=records,
+        chosen=finished.chosen,
+        reasons=finished.reasons,
+        analysis=found,
+        texts=writing.texts(run.job, found, features.inputs, tokenizer=paths.model),
+        spec=writing.shown_spec(run.job),
+        model=model,
+        environment=environment.facts(machine, records, run.digests, now=time.time()),
+    )

@@ -98,12 +98,9 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
     # The model to publish, evaluation, publication, commit.
     publishing.settle(checkpoints)
     chosen = publishing.choose(state, plan.watch, checkpoints, machine)
-    scores = publishing.scores(state.model, examples, machine)
-    finished = publishing.Finished(
-        state=state, watch=plan.watch, chosen=chosen, trained=state.step - start, scores=scores
-    )
+    finished = publishing.finish(state, plan.watch, examples, machine, chosen=chosen, start=start)
     _log.info("%s", "; ".join((f"trained {state.step} steps", *finished.reasons)))
-    return _shared(publishing.publish(run, finished, examples, paths) if first else None, machine)
+    return _shared(publishing.publish(run, finished, examples, paths, machine) if first else None, machine)
 
 
 def _start(memory: Memory, machine: Machine) -> int:
