@@ -105,13 +105,8 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
     # Training.
     try:
         finished = _train(given, memory, examples, machine, checkpoints, stop)
-    except RegroupError:
-        if state.is_split:
-            _settle(checkpoints)  # the next group begins with it
-        raise
-    except PeerLostError:
-        if memory.is_called is None:
-            await_rescue(checkpoints)
+    except PeerLostError as error:
+        _before_leaving(error, memory, checkpoints)
         raise
     if not finished:
         checkpoints.wait()
@@ -135,6 +130,14 @@ def is_rescuer(given: Settings) -> bool:
     more, because each sends the whole state.
     """
     return given.rank in (0, given.local_world)
+
+
+def _before_leaving(error: PeerLostError, memory: Memory, checkpoints: Checkpoints) -> None:
+    """Wait for commits without which the next group would lose steps."""
+    if memory.is_called is None:
+        await_rescue(checkpoints)
+    elif memory.state is not None and memory.state.is_split and isinstance(error, RegroupError):
+        _settle(checkpoints)
 
 
 def await_rescue(checkpoints: Checkpoints) -> None:
