@@ -5,9 +5,8 @@ The result of a step depends on seed, data and step alone: every process compute
 sums are the same for any number of processes (up to the order of additions), and every process takes the same optimizer step.
 """
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,12 +15,13 @@ import torch
 from torch import Tensor
 
 from bertjob_api.progress import Committed
-from bertjob_trainer import evaluations, losses, optim, order, precision
+from bertjob_trainer import evaluations, losses, optim, order
 from bertjob_trainer.cadence import Cadence
-from bertjob_trainer.data import Batch, Dataset
+from bertjob_trainer.data import Dataset
 from bertjob_trainer.evaluations import Watch
-from bertjob_trainer.gradients import Gradients
 from bertjob_trainer.group import Group, PeerLostError, RegroupError
+from bertjob_trainer.parallel.starting import strategy_of
+from bertjob_trainer.parallel.strategy import Arithmetic, Work
 from bertjob_trainer.state import TrainState
 
 _LOSS, _STOP, _SAVE, _LEAVE, _FIRST_RANK = range(5)
@@ -123,9 +123,8 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
     """
     total = config.order.total_steps
     state.model.train()
-    gradients = Gradients(
-        state.model, state.model.bert.embeddings.word_embeddings.weight, num_flags=_FIRST_RANK + io.group.world
-    )
+    arithmetic = Arithmetic(loss=config.loss, dtype=config.dtype, device=io.device, seed=config.seed)
+    strategy = strategy_of(state, group=io.group, arithmetic=arithmetic, num_flags=_FIRST_RANK + io.group.world)
     # An evaluation that the process before this one did not come to.
     if _evaluated(config, state, io):
         save(config, state, io.saves, world=io.group.world)
@@ -136,33 +135,35 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         words = torch.from_numpy(data.words_of(samples)).to(io.device)
 
         # Forward and backward of this process's share; the gradient is that of the mean loss of the global batch.
-        loss = _backward(config, state, data, io, micro_batches=micro_batches)
-
-        # One sum over processes: gradients, loss, and what any process wants.
+        work = Work(data=data, micro_batches=micro_batches, num_targets=data.num_targets(samples), step=state.step)
         is_stopped = io.is_stopped()
-        flags = _flags(io, loss=loss, is_stopped=is_stopped, step=state.step + 1)
         try:
-            sums = gradients.sum(io.group, words, flags=flags)
+            loss = strategy.accumulate(work)
+
+            # One sum over processes: gradients, loss, and what any process wants.
+            flags = _flags(io, loss=loss, is_stopped=is_stopped, step=state.step + 1)
+            sums = strategy.sum(words, flags=flags)
         except PeerLostError:  # the state is that of the last step still
-            save(config, state, io.rescues, world=io.group.world)
+            if io.rescues is not None:
+                save(config, state, io.rescues, world=io.group.world)
             raise
-        norm = gradients.clip(words, max_norm=optim.MAX_NORM)
+        norm = strategy.clip(words, max_norm=optim.MAX_NORM)
         _refuse_non_finite(sums, norm, step=state.step + 1)
 
         # The same step in every process.
         for parameters in state.optimizer.param_groups:
             parameters["lr"] = optim.lr_at(state.step, schedule=config.schedule)
         state.optimizer.step()
-        gradients.clear(words)
+        strategy.clear(words)
         state.step += 1
 
         # Evaluation, checkpoint, report; a process that is to end does not evaluate any more, the next one does.
-        step = _done(state, data, samples, loss=sums[_LOSS], seconds=time.monotonic() - started)
-        _note(config, state, step)
+        step = _noted(config, state, data, samples, loss=sums[_LOSS], seconds=time.monotonic() - started)
         stopped, due = sums[_STOP] > 0, sums[_SAVE] > 0
         leaves = (stopped or sums[_LEAVE] > 0) and state.step < total
         is_best = not leaves and _evaluated(config, state, io)
-        if stopped or ((due or is_best) and state.step < total):
+        # Of a split state no process has all, so the next group reads it from storage.
+        if stopped or ((due or is_best) and state.step < total) or (leaves and state.is_split):
             save(config, state, io.saves, world=io.group.world)
         io.report(step)
         if stopped and (is_stopped or io.is_called is None):
@@ -172,33 +173,17 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
     return True
 
 
-def _backward(
-    config: TrainConfig,
-    state: TrainState,
-    data: Dataset,
-    io: Io,
-    *,
-    micro_batches: Sequence[order.Samples],
-) -> float:
-    """Add the gradients of this process's micro-batches, and return its part of the loss."""
-    loss, num_targets = 0.0, data.num_targets(np.concatenate(micro_batches))
-    for index in order.dealt(len(micro_batches), rank=io.group.rank, world=io.group.world):
-        torch.manual_seed(dropout_seed(config.seed, state.step, index))
-        batch = data.batch(micro_batches[index], device=io.device)
-        share = _loss(state.model, batch, config) / num_targets
-        share.backward()
-        loss += float(share.detach())
-    return loss
-
-
 def is_over(config: TrainConfig, state: TrainState) -> bool:
     """Return whether nothing more is to be trained."""
     reason = evaluations.why_over(config.watch, state.course.evaluations)
     return state.step >= config.order.total_steps or reason is not None
 
 
-def _done(state: TrainState, data: Dataset, samples: order.Samples, *, loss: float, seconds: float) -> Step:
-    return Step(
+def _noted(
+    config: TrainConfig, state: TrainState, data: Dataset, samples: order.Samples, *, loss: float, seconds: float
+) -> Step:
+    """Return what happened in the step just done, after its figures went into the course."""
+    step = Step(
         step=state.step,
         loss=loss,
         num_samples=len(samples),
@@ -206,17 +191,15 @@ def _done(state: TrainState, data: Dataset, samples: order.Samples, *, loss: flo
         lr=state.optimizer.param_groups[0]["lr"],
         seconds=seconds,
     )
-
-
-def _note(config: TrainConfig, state: TrainState, step: Step) -> None:
     values = {
         "epoch": step.step / config.order.steps_per_epoch,
-        "loss": step.loss,
+        "loss": loss,
         "learningRate": step.lr,
-        "samplesPerSecond": step.num_samples / step.seconds,
-        "tokensPerSecond": step.num_tokens / step.seconds,
+        "samplesPerSecond": step.num_samples / seconds,
+        "tokensPerSecond": step.num_tokens / seconds,
     }
     state.course.stepped(step.step, total=config.order.total_steps, now=time.time(), values=values)
+    return step
 
 
 def _evaluated(config: TrainConfig, state: TrainState, io: Io) -> bool:
@@ -226,7 +209,8 @@ def _evaluated(config: TrainConfig, state: TrainState, io: Io) -> bool:
     try:
         metrics = io.evaluate()
     except PeerLostError:
-        save(config, state, io.rescues, world=io.group.world)
+        if io.rescues is not None:
+            save(config, state, io.rescues, world=io.group.world)
         raise
     evaluations.refuse_unknown(config.watch, metrics)
     values = {"epoch": state.step / config.order.steps_per_epoch, **metrics}
@@ -241,18 +225,6 @@ def best_step(config: TrainConfig, state: TrainState) -> int | None:
         return None
     found = evaluations.best(state.course.evaluations, config.watch.best)
     return found.step if found is not None else None
-
-
-def dropout_seed(seed: int, step: int, micro_batch: int) -> int:
-    """Return the seed of one micro-batch's dropout, the same whichever process computes it."""
-    digest = hashlib.blake2b(f"{seed}/{step}/{micro_batch}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
-def _loss(model: Any, batch: Batch, config: TrainConfig) -> Tensor:
-    with precision.autocast(config.dtype, device=batch.ids.device):
-        outputs = model(batch.ids, batch.type_ids, batch.mask)
-    return config.loss(outputs, batch.labels)
 
 
 def _flags(io: Io, *, loss: float, is_stopped: bool, step: int) -> list[float]:
@@ -280,11 +252,14 @@ def _refuse_non_finite(sums: list[float], norm: float, *, step: int) -> None:
 
 def save(config: TrainConfig, state: TrainState, saves: Saves | None, *, world: int) -> None:
     """Hand the state to *saves* in a world of so many processes; nothing when that is None or no step is done yet."""
-    if saves is None or state.step == 0:
+    if state.step == 0:
+        return
+    tensors = state.gathered()
+    if saves is None:
         return
     best = best_step(config, state)
     saves.save(
-        state.tensors(),
+        tensors,
         {**state.meta(), "pinned": [] if best is None else [best]},
         step=state.step,
         total_steps=config.order.total_steps,

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from bertjob_api.job import BertJob
 from bertjob_api.manifest import CorruptError
 from bertjob_api.termination import Result
@@ -39,19 +42,26 @@ class Run:
     storage: Storage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Chosen:
+    """The model to publish."""
+
+    model: nn.Module
+    step: int
+    """Optimizer steps that it has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Finished:
     """A training that has come to its end."""
 
     state: TrainState
-    """Its model is the one to publish."""
     watch: Watch
-    chosen: int
-    """Optimizer steps of that model."""
+    chosen: Chosen
     trained: int
     """Optimizer steps that this process did."""
     outputs: Sequence[Array]
-    """Its outputs for each validation input."""
+    """Of the chosen model for each validation input."""
     scores: Mapping[str, float]
     """Its metrics, those of the test examples as ``testAccuracy`` and so on."""
 
@@ -59,29 +69,31 @@ class Finished:
     def reasons(self) -> tuple[str, ...]:
         """Return sentences on what is not as everybody expects: an early end, an older model."""
         told = [evaluations.why_over(self.watch, self.state.course.evaluations)]
-        if self.chosen != self.state.step:
-            told.append(f"the model is that of step {self.chosen}, the best by {self.watch.best}")
+        if self.chosen.step != self.state.step:
+            told.append(f"the model is that of step {self.chosen.step}, the best by {self.watch.best}")
         return tuple(each for each in told if each is not None)
 
 
-def choose(state: TrainState, watch: Watch, checkpoints: Checkpoints, machine: Machine) -> int:
+def choose(state: TrainState, watch: Watch, checkpoints: Checkpoints, machine: Machine) -> Chosen:
     """
-    Put the weights to publish into the model of every process, and return how many steps they have.
+    Return the model to publish, whole in every process.
 
-    The best ones where the job wants them. When their checkpoint is lost or damaged, the next best that can be had.
+    The best one where the job wants that. When its checkpoint is lost or damaged, the next best that can be had.
     """
+    model = state.whole_model()
     if watch.best is None:
-        return state.step
+        return Chosen(model=model, step=state.step)
     first = machine.group.rank == 0
-    tensors = _best_tensors(state, watch.best, checkpoints) if first else None
-    step = from_first(machine.group, tensors[0] if tensors else None, device=machine.device)
+    saved = _best_tensors(state, watch.best, checkpoints) if first else None
+    step = from_first(machine.group, saved[0] if saved else None, device=machine.device)
     if step is None:
-        return state.step
-    if tensors is not None:
-        state.take_model(tensors[1])
-    for parameter in state.model.parameters():
-        machine.group.broadcast(parameter.data)
-    return int(step)
+        return Chosen(model=model, step=state.step)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if saved is not None:
+                parameter.copy_(saved[1][f"model.{name}"])
+            machine.group.broadcast(parameter)
+    return Chosen(model=model, step=int(step))
 
 
 def _best_tensors(state: TrainState, metric: str, checkpoints: Checkpoints) -> tuple[int, Mapping[str, Any]] | None:
@@ -97,14 +109,14 @@ def _best_tensors(state: TrainState, metric: str, checkpoints: Checkpoints) -> t
 
 
 def finish(
-    state: TrainState, watch: Watch, examples: Examples, machine: Machine, *, chosen: int, start: int
+    state: TrainState, chosen: Chosen, watch: Watch, examples: Examples, machine: Machine, *, start: int
 ) -> Finished:
     """Evaluate the chosen model in every process; *start* is the step that this process began with."""
     task = examples.task
-    outputs = outputs_of(state.model, examples.validation, task, machine)
+    outputs = outputs_of(chosen.model, examples.validation, task, machine)
     found = dict(scores_of(examples.validation, outputs, task))
     if examples.test is not None:
-        of_test = evaluate(state.model, examples.test, task, machine)
+        of_test = evaluate(chosen.model, examples.test, task, machine)
         found.update({f"test{name[0].upper()}{name[1:]}": value for name, value in of_test.items()})
     return Finished(state=state, watch=watch, chosen=chosen, trained=state.step - start, outputs=outputs, scores=found)
 
@@ -126,15 +138,15 @@ def publish(run: Run, finished: Finished, examples: Examples, paths: Paths, mach
         labels=examples.labels,
         digests=run.digests,
         metrics=finished.scores,
-        steps=finished.chosen,
+        steps=finished.chosen.step,
     )
     with tempfile.TemporaryDirectory(prefix="bertjob-model-") as folder:
-        manifest = export.write(finished.state.model, trained, source=paths.model, folder=Path(folder))
+        manifest = export.write(finished.chosen.model, trained, source=paths.model, folder=Path(folder))
         artifact = commits.publish(run.storage, run.job, Path(folder), manifest)
     result = Result(
         artifact=artifact,
         metrics=finished.scores,
-        steps=finished.chosen,
+        steps=finished.chosen.step,
         trained_steps=finished.trained,
         details=finished.reasons,
     )
@@ -155,7 +167,7 @@ def _report(
         metric=examples.task.metric,
         scores=finished.scores,
         records=records,
-        chosen=finished.chosen,
+        chosen=finished.chosen.step,
         reasons=finished.reasons,
         analysis=found,
         texts=writing.texts(run.job, found, features.inputs, tokenizer=paths.model),

@@ -35,11 +35,13 @@ from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.checkpoint import Checkpoints
 from bertjob_trainer.chronicle import Chronicle
 from bertjob_trainer.evaluate import evaluate
-from bertjob_trainer.group import PeerLostError, from_first
+from bertjob_trainer.group import PeerLostError, RegroupError, from_first
 from bertjob_trainer.inputs import Examples, Paths
 from bertjob_trainer.machine import Machine
 from bertjob_trainer.memory import Memory
 from bertjob_trainer.meter import Meter
+from bertjob_trainer.parallel import starting
+from bertjob_trainer.parallel.axes import axes_of
 from bertjob_trainer.publishing import Run
 from bertjob_trainer.resume import from_survivor, resume, share_course
 from bertjob_trainer.settings import Settings
@@ -73,23 +75,22 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
     # Model, data and state: of a survivor, else of the newest checkpoint, else of the source.
     config = BertConfig.from_dict(bert_config.read(paths.model)).with_dropout(job.spec.training.dropout)
     examples = memory.examples or inputs.encode(paths, job, config=config)
-    if memory.state is None:
+    if memory.state is None or memory.state.is_split:  # parts of another grid are of no use
         built = build_model(job, paths, examples, config=config)
-        memory.state = TrainState.start(built.to(machine.device), weight_decay=job.spec.training.weight_decay)
+        memory.state, memory.is_whole = _start(job, built, machine), False
     state = memory.state
     keep = job.spec.training.checkpoint.keep
     checkpoints = memory.checkpoints or Checkpoints(run.storage, run.uri, keep, given.attempt, run.id)
     memory.examples, memory.checkpoints = examples, checkpoints
-    start = _start(memory, machine)
+    start = _begin(memory, machine)
     _log.info("%s: %d processes, %s, from step %d", run.id, machine.group.world, machine.dtype, start)
 
     # Training.
     plan = _plan(job.spec.training, examples, machine)
     try:
         reached_end = _train(given, run, memory, machine, stop)
-    except PeerLostError:
-        if memory.is_called is None:
-            await_rescue(checkpoints)
+    except PeerLostError as error:
+        _before_leaving(error, memory, checkpoints)
         raise
     if not reached_end:
         checkpoints.wait()
@@ -98,12 +99,12 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
     # The model to publish, evaluation, publication, commit.
     publishing.settle(checkpoints)
     chosen = publishing.choose(state, plan.watch, checkpoints, machine)
-    finished = publishing.finish(state, plan.watch, examples, machine, chosen=chosen, start=start)
+    finished = publishing.finish(state, chosen, plan.watch, examples, machine, start=start)
     _log.info("%s", "; ".join((f"trained {state.step} steps", *finished.reasons)))
     return _shared(publishing.publish(run, finished, examples, paths, machine) if first else None, machine)
 
 
-def _start(memory: Memory, machine: Machine) -> int:
+def _begin(memory: Memory, machine: Machine) -> int:
     """Bring state and course of every process to where the run is, and return that step."""
     state, group, device = memory.state, machine.group, machine.device
     assert state is not None, "the state is built before it is filled; this is a bug"
@@ -127,6 +128,14 @@ def is_rescuer(given: Settings) -> bool:
     return given.rank in (0, given.local_world)
 
 
+def _before_leaving(error: PeerLostError, memory: Memory, checkpoints: Checkpoints) -> None:
+    """Wait for commits without which the next group would lose steps."""
+    if memory.is_called is None:
+        await_rescue(checkpoints)
+    elif memory.state is not None and memory.state.is_split and isinstance(error, RegroupError):
+        publishing.settle(checkpoints)
+
+
 def await_rescue(checkpoints: Checkpoints) -> None:
     """Wait for what the loop saved when another process was lost; that loss stays what ends this one."""
     try:
@@ -142,11 +151,20 @@ def build_model(job: BertJob, paths: Paths, examples: Examples, *, config: BertC
     task, labels = examples.task, examples.labels
     width, seed = task.width(labels), job.spec.training.seed
     model = heads.build(config, num_labels=width, head=job.spec.model.head, seed=seed, reads=task.reads)
-    # A source that was trained for the same labels keeps its head.
-    known = bert_config.read(paths.model).get("id2label") or {}
+    # A source that was trained for the same labels, or for the same task without labels, keeps its head.
+    source = bert_config.read(paths.model)
+    known = source.get("id2label") or {}
     same = [known.get(str(number)) for number in range(len(known))] == list(labels)
+    if not task.has_labels:
+        same = task.architecture in (source.get("architectures") or ())
     weights.load(model, paths.model, with_head=same)
     return model
+
+
+def _start(job: BertJob, built: nn.Module, machine: Machine) -> TrainState:
+    training, group = job.spec.training, machine.group
+    axes = axes_of(training.parallelism, world=group.world)
+    return starting.start(built, axes, group=group, device=machine.device, weight_decay=training.weight_decay)
 
 
 def _run_of(job: BertJob, paths: Paths, machine: Machine, memory: Memory) -> Run:
@@ -203,10 +221,11 @@ def _train(given: Settings, run: Run, memory: Memory, machine: Machine, stop: St
             chronicle.note(state.course)
 
     report(None)
-    rescues = checkpoints if is_rescuer(given) else None
+    rescues = checkpoints if is_rescuer(given) and not state.is_split else None
 
     def rescue() -> None:
-        loop.save(config, state, rescues, world=group.world)
+        if rescues is not None:
+            loop.save(config, state, rescues, world=group.world)
         await_rescue(checkpoints)
 
     memory.rescue = rescue
@@ -224,7 +243,7 @@ def _train(given: Settings, run: Run, memory: Memory, machine: Machine, stop: St
                 is_stopped=lambda: stop.asked,
                 report=report,
                 is_called=memory.is_called,
-                evaluate=lambda: evaluate(state.model, examples.validation, examples.task, machine),
+                evaluate=lambda: evaluate(state.whole_model(), examples.validation, examples.task, machine),
             ),
         )
         if chronicle is not None:
