@@ -144,8 +144,7 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
             flags = _flags(io, loss=loss, is_stopped=is_stopped, step=state.step + 1)
             sums = strategy.sum(words, flags=flags)
         except PeerLostError:  # the state is that of the last step still
-            if io.rescues is not None:
-                save(config, state, io.rescues, world=io.group.world)
+            _rescue(config, state, io)
             raise
         norm = strategy.clip(words, max_norm=optim.MAX_NORM)
         _refuse_non_finite(sums, norm, step=state.step + 1)
@@ -162,8 +161,7 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         stopped, due = sums[_STOP] > 0, sums[_SAVE] > 0
         leaves = (stopped or sums[_LEAVE] > 0) and state.step < total
         is_best = not leaves and _evaluated(config, state, io)
-        # Of a split state no process has all, so the next group reads it from storage.
-        if stopped or ((due or is_best) and state.step < total) or (leaves and state.is_split):
+        if stopped or ((due or is_best) and state.step < total) or (leaves and state.is_split):  # split: nobody has all
             save(config, state, io.saves, world=io.group.world)
         io.report(step)
         if stopped and (is_stopped or io.is_called is None):
@@ -209,8 +207,7 @@ def _evaluated(config: TrainConfig, state: TrainState, io: Io) -> bool:
     try:
         metrics = io.evaluate()
     except PeerLostError:
-        if io.rescues is not None:
-            save(config, state, io.rescues, world=io.group.world)
+        _rescue(config, state, io)
         raise
     evaluations.refuse_unknown(config.watch, metrics)
     values = {"epoch": state.step / config.order.steps_per_epoch, **metrics}
@@ -225,6 +222,12 @@ def best_step(config: TrainConfig, state: TrainState) -> int | None:
         return None
     found = evaluations.best(state.course.evaluations, config.watch.best)
     return found.step if found is not None else None
+
+
+def _rescue(config: TrainConfig, state: TrainState, io: Io) -> None:
+    """Save what would be lost with this process, alone: others are gone, so nothing is gathered without need."""
+    if io.rescues is not None:
+        save(config, state, io.rescues, world=io.group.world)
 
 
 def _flags(io: Io, *, loss: float, is_stopped: bool, step: int) -> list[float]:
