@@ -9,7 +9,7 @@ from bertjob_tasks import columns, metrics
 from bertjob_tasks.encoding import Encoded
 from bertjob_tasks.errors import DataError, Place
 from bertjob_tasks.readers import Example
-from bertjob_tasks.task import Answer, Array, Asked, Column, Features, is_finite_like
+from bertjob_tasks.task import Answer, Array, Asked, Column, Features, Windows, is_finite_like
 from bertjob_tasks.texts import TextTask
 
 
@@ -48,23 +48,18 @@ class Regression(TextTask[float]):
         del labels
         return np.array([[example.label] for example in examples], dtype=np.float32)
 
-    def reduce(self, outputs: Array) -> tuple[float, ...]:
+    def reduce(self, outputs: Sequence[Array], tokens: Sequence[Encoded]) -> tuple[float, ...]:
         """Return the number."""
-        return (float(outputs[0]),)
+        del tokens
+        return (float(outputs[0][0]),)
 
     def statistics(self, features: Features, answers: Sequence[float]) -> Array:
         """Return x, y, xx, yy and xy of each input, (N, 5)."""
-        y = features.targets[:, 0].astype(np.float64)
-        centre = y.mean()  # correlation does not change, and differences of large squares do not cancel
-        x, y = np.array(answers, dtype=np.float64) - centre, y - centre
-        return np.stack([x, y, x * x, y * y, x * y], axis=1)
+        return metrics.moments(np.array(answers, dtype=np.float64), features.targets[:, 0].astype(np.float64))
 
     def combine(self, means: Array) -> Array:
         """Return Pearson's correlation of means (..., 5); 0 where one side does not vary."""
-        x, y, xx, yy, xy = (means[..., index] for index in range(5))
-        spread = np.sqrt(np.maximum(xx - x * x, 0) * np.maximum(yy - y * y, 0))
-        found: Array = np.divide(xy - x * y, spread, out=np.zeros_like(spread), where=spread > 1e-12)
-        return found
+        return metrics.correlation(means)
 
     def scores(self, features: Features, answers: Sequence[float]) -> dict[str, float]:
         """Return ``pearson``, ``spearman`` and the root of the mean squared error ``rmse``."""
@@ -76,11 +71,11 @@ class Regression(TextTask[float]):
         }
 
     def decode(
-        self, outputs: Array, tokens: Encoded, asked: Asked, *, labels: Sequence[str], with_scores: bool
+        self, outputs: Sequence[Array], tokens: Windows, asked: Asked, *, labels: Sequence[str], with_scores: bool
     ) -> Answer:
         """Return ``value``."""
         del tokens, asked, labels, with_scores
-        return {"value": float(outputs[0])}
+        return {"value": float(outputs[0][0])}
 
     def columns(self, answers: Sequence[Answer], *, labels: Sequence[str]) -> dict[str, Column]:
         """Return ``value``."""

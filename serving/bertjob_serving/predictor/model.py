@@ -71,8 +71,8 @@ class ServedModel(Model):  # type: ignore[misc]  # kserve has no types
         kept = [(item, item.text) for item in self._artifact.golden if item.text is not None]
         found = await self._worker.logits(tuple(text for _, text in kept)) if kept else []
         agreed = sum(
-            golden.same_answer(self._task, item.served, logits)
-            for (item, _), (_, logits) in zip(kept, found, strict=True)
+            golden.is_answered(self._task, item, tokens, logits)
+            for (item, _), (tokens, logits) in zip(kept, found, strict=True)
         )
         return {
             "sha256": self._artifact.manifest.sha256,
@@ -87,7 +87,10 @@ class ServedModel(Model):  # type: ignore[misc]  # kserve has no types
 
     def get_output_types(self) -> list[dict[str, Any]]:
         """Return the outputs for the metadata of V2."""
-        return [{"name": name, "datatype": kind, "shape": [-1]} for name, kind in self._task.outputs.items()]
+        return [
+            {"name": name, "datatype": kind, "shape": [-1] * self._task.output_rank}
+            for name, kind in self._task.outputs.items()
+        ]
 
 
 def _decoded(payload: Any) -> Any:
