@@ -46,7 +46,8 @@ def sum_as(tensor: Tensor, group: Sums, dtype: torch.dtype) -> int:
         rounded = tensor.to(dtype)
         group.sum(rounded)
         tensor.copy_(rounded)
-    return 2 * (group.world - 1) * tensor.numel() * dtype.itemsize // group.world
+    num_bytes: int = tensor.numel() * dtype.itemsize
+    return 2 * (group.world - 1) * num_bytes // group.world
 
 
 class Gradients:
