@@ -9,6 +9,7 @@ and the last layer a batch is (B, L, E), or, where there is padding, (T, E): its
 Source: Devlin et al. 2018 (arXiv:1810.04805).
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -251,6 +252,15 @@ class Bert(Module):
         else:
             x = ids if packing is None else packing.pack(ids)
         return self.encoder(x, packing, only_first=only_first)
+
+    def every_layer(self, ids: Tensor, type_ids: Tensor, mask: Tensor | None) -> Iterator[Tensor]:
+        """Yield ``(B, L, E)``, 0 at padding, of the embeddings and after each layer; arguments as in ``forward``."""
+        packing = None if mask is None else Packing.of(mask)
+        x = self.embeddings(ids, type_ids, packing)
+        yield x if packing is None else packing.unpack(x)
+        for layer in self.encoder.layer:
+            x = layer(x, x, packing)
+            yield x if packing is None else packing.unpack(x)
 
 
 def initialize(module: nn.Module, *, std: float) -> None:

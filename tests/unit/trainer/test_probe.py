@@ -102,7 +102,7 @@ def test_last_vectors_are_those_of_the_encoder(tmp_path: Path) -> None:
     batch = examples.train.batch(np.arange(4), device=torch.device("cpu"))
 
     with torch.no_grad():
-        *_, last = layers.of_batch(bert, batch)
+        *_, last = bert.every_layer(batch.ids, batch.type_ids, batch.mask)
         expected = bert(batch.ids, batch.type_ids, batch.mask)
 
     torch.testing.assert_close(last, expected)

@@ -20,16 +20,6 @@ _BATCH: Final = 32
 _CPU: Final = torch.device("cpu")
 
 
-def of_batch(bert: Any, batch: Batch) -> Iterator[Tensor]:
-    """Yield (B, L, E) of the embeddings and after each layer."""
-    mask = None if batch.mask is None else batch.mask[:, None, None, :]
-    x = bert.embeddings(batch.ids, batch.type_ids)
-    yield x
-    for layer in bert.encoder.layer:
-        x = layer(x, x, mask)
-        yield x
-
-
 def pooled(x: Tensor, batch: Batch) -> Tensor:
     """Return the mean (B, E) over the tokens of each input."""
     if batch.mask is None:
@@ -55,7 +45,7 @@ def rows(bert: Any, data: Dataset, samples: NDArray[np.int64], *, most: int) -> 
     with torch.no_grad():
         for batch in _batches(data, samples):
             wanted = batch.labels != IGNORED if data.per_token else None
-            for index, x in enumerate(of_batch(bert, batch)):
+            for index, x in enumerate(bert.every_layer(batch.ids, batch.type_ids, batch.mask)):
                 if index == len(found):
                     found.append([])
                 found[index].append(x[wanted] if wanted is not None else pooled(x, batch))
@@ -74,7 +64,9 @@ def outputs(bert: Any, data: Dataset, probes: list[Linear]) -> list[list[Array]]
         for start in range(0, len(order), _BATCH):
             chosen = order[start : start + _BATCH]
             batch = data.batch(chosen, device=_CPU)
-            for x, probe, table in zip(of_batch(bert, batch), probes, found, strict=True):
+            for x, probe, table in zip(
+                bert.every_layer(batch.ids, batch.type_ids, batch.mask), probes, found, strict=True
+            ):
                 answers = probe(x if data.per_token else pooled(x, batch)).numpy()
                 for sample, answer in zip(chosen.tolist(), answers, strict=True):
                     table[sample] = answer[: data.lengths[sample]] if data.per_token else answer
