@@ -61,7 +61,8 @@ class Inputs:
 def places_of(env: Mapping[str, str]) -> Places:
     """Return the folders of this pod."""
     home = Path(env.get("HOME", names.SCRATCH_DIR))
-    return Places(root=home / "bertjob-own" / env.get(names.POD_NAME_ENV, "worker"))
+    # Named by the pod, since process pods of one machine may share a home.
+    return Places(root=home / "bertjob-own" / (env.get(names.POD_NAME_ENV) or env.get(names.POD_IP_ENV) or "pod"))
 
 
 def fetch(job: BertJob, root: Path) -> None:
