@@ -66,6 +66,15 @@ def _gate_has_subject(spec: JobSpec) -> bool:
     return spec.gate is None or spec.optimize is not None
 
 
+def _faster_or_size_only(spec: JobSpec) -> bool:
+    return spec.gate is None or spec.gate.min_speedup >= 1 or spec.gate.size_only
+
+
+def _methods_have_engines(spec: JobSpec) -> bool:
+    optimize = spec.optimize
+    return optimize is None or "openvino" in optimize.engines or "dynamic" in optimize.methods
+
+
 def _problem_fits_task(spec: JobSpec) -> bool:
     return spec.model.problem is None or spec.model.task in ("sequence-classification", "sentence-pair")
 
@@ -114,6 +123,16 @@ RULES: Final = (
         message="spec.gate: there is no optimize, so there is nothing to judge; add optimize or remove gate",
         holds=_gate_has_subject,
         cel="!has(self.gate) || has(self.optimize)",
+    ),
+    Rule(
+        message="spec.gate.minSpeedup: is below 1, so INT8 could win that is slower than FP32; raise it, or set gate.sizeOnly to accept that",
+        holds=_faster_or_size_only,
+        cel="!has(self.gate) || self.gate.minSpeedup >= 1.0 || self.gate.sizeOnly",
+    ),
+    Rule(
+        message="spec.optimize.engines: onnxruntime alone has no candidate but dynamic; add dynamic to methods, or openvino to engines",
+        holds=_methods_have_engines,
+        cel="!has(self.optimize) || 'openvino' in self.optimize.engines || 'dynamic' in self.optimize.methods",
     ),
     Rule(
         message="spec.model.problem: only sequence-classification and sentence-pair have one; remove it",

@@ -7,6 +7,7 @@ from bertjob_api.fields import api_field
 from bertjob_api.spec.training import Opaque
 
 Method = Literal["dynamic", "static", "qat"]
+Engine = Literal["openvino", "onnxruntime"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,13 @@ class Optimize:
         default=("dynamic", "static"),
         min_items=1,
         max_items=3,
+        unique=True,
+    )
+    engines: tuple[Engine, ...] = api_field(
+        "Engines to build them for; the fastest candidate that passes the gate wins. static exists for openvino alone.",
+        default=("openvino", "onnxruntime"),
+        min_items=1,
+        max_items=2,
         unique=True,
     )
     calibration_samples: int = api_field(
@@ -35,7 +43,14 @@ class Gate:
         "Largest loss of the task's metric against FP32, as a fraction.", default=0.02, minimum=0, maximum=1
     )
     min_speedup: float = api_field(
-        "Smallest speed-up over the fastest FP32 engine on the same CPU.", default=1.5, minimum=0, maximum=1000
+        "Smallest speed-up over the fastest FP32 engine on the same CPU; below 1 only with sizeOnly.",
+        default=1.5,
+        minimum=0,
+        maximum=1000,
+    )
+    size_only: bool = api_field(
+        "Accept INT8 that gains size and no speed: lets minSpeedup be below 1. For CPUs without INT8 instructions.",
+        default=False,
     )
     max_size_ratio: float = api_field(
         "Largest size as a fraction of the FP32 weights.", default=0.35, minimum=0, maximum=10

@@ -15,9 +15,9 @@ from bertjob_api.termination import Result
 from bertjob_serving import cpu
 from bertjob_serving.optimize import build, drawing, heldout, judging, live, progress, report
 from bertjob_serving.optimize.bundle import MODEL, Bundle, Settings, spread
-from bertjob_serving.optimize.candidate import FP32
 from bertjob_serving.optimize.live import Live
 from bertjob_serving.optimize.outcome import Record
+from bertjob_serving.optimize.recipes import planned
 from bertjob_serving.optimize.report import Row
 from bertjob_serving.optimize.weights import CONFIG, read_config
 from bertjob_storage import folders, open_storage
@@ -82,8 +82,7 @@ def optimize(inputs: Inputs) -> Result:
         return committed
     prepared = _prepare(inputs, storage, run, source)
     shop = prepared.shop
-    methods = spec.optimize.methods if spec.optimize is not None else ()
-    board = progress.Board(folder=shop.folder, methods=(FP32, *methods), texts=len(prepared.bundle.heldout))
+    board = progress.Board(folder=shop.folder, methods=planned(spec.optimize), texts=len(prepared.bundle.heldout))
     with progress.served(board, address=inputs.address, port=names.PROGRESS_PORT):
         return _optimized(inputs, prepared, source, board)
 

@@ -92,8 +92,8 @@ def make_step(tmp_path: Path) -> Step:
             "validation": f"file://{tmp_path}/validation.jsonl",
             "maxSequenceLength": 32,
         },
-        "optimize": {"methods": ["dynamic"], "calibrationSamples": 16},
-        "gate": {"maxAccuracyDrop": 0.5, "minSpeedup": 0.01, "maxSizeRatio": 0.5},
+        "optimize": {"methods": ["dynamic"], "engines": ["openvino"], "calibrationSamples": 16},
+        "gate": {"maxAccuracyDrop": 0.5, "sizeOnly": True, "minSpeedup": 0.01, "maxSizeRatio": 0.5},
         "storage": {"prefix": f"file://{tmp_path}/store"},
     }
     metadata = {"name": "toy", "namespace": "default", "uid": "u"}
