@@ -72,7 +72,7 @@ def _faster_or_size_only(spec: JobSpec) -> bool:
 
 def _methods_have_engines(spec: JobSpec) -> bool:
     optimize = spec.optimize
-    return optimize is None or "openvino" in optimize.engines or "dynamic" in optimize.methods
+    return optimize is None or "openvino" in optimize.engines or set(optimize.methods) != {"static"}
 
 
 def _problem_fits_task(spec: JobSpec) -> bool:
@@ -130,9 +130,9 @@ RULES: Final = (
         cel="!has(self.gate) || self.gate.minSpeedup >= 1.0 || self.gate.sizeOnly",
     ),
     Rule(
-        message="spec.optimize.engines: onnxruntime alone has no candidate but dynamic; add dynamic to methods, or openvino to engines",
+        message="spec.optimize.engines: static exists for openvino alone; add another method, or openvino to engines",
         holds=_methods_have_engines,
-        cel="!has(self.optimize) || 'openvino' in self.optimize.engines || 'dynamic' in self.optimize.methods",
+        cel="!has(self.optimize) || 'openvino' in self.optimize.engines || self.optimize.methods != ['static']",
     ),
     Rule(
         message="spec.model.problem: only sequence-classification and sentence-pair have one; remove it",

@@ -9,6 +9,7 @@ import json
 import logging
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,7 @@ def produce(name: str, folder: Path) -> Outcome:
     kind, task, threads = RECIPES[name].engine, task_of(settings.task, settings.problem), settings.threads
     _log.info("%s: building", name)
     tell("building", 0)
-    making.MAKERS[name](_ingredients(bundle, folder), target)
+    making.make(RECIPES[name], _ingredients(name, bundle, folder, lambda activity: tell(activity, 0)), target)
     own = engine.library(kind).compiled(target, threads=threads)
     _log.info("%s: answering %d held-out texts", name, count)
     answers = measure.answers(
@@ -68,10 +69,16 @@ def produce(name: str, folder: Path) -> Outcome:
     )
 
 
-def _ingredients(bundle: Bundle, folder: Path) -> making.Ingredients:
-    settings = bundle.settings
+def _ingredients(name: str, bundle: Bundle, folder: Path, tell: Callable[[str], None]) -> making.Ingredients:
+    settings, weights = bundle.settings, RECIPES[name].weights
+    if weights == "trained":
+        trained = read_trained(folder / MODEL)
+    else:
+        from bertjob_serving.optimize.tuning import rework  # noqa: PLC0415  # torch takes seconds, and few candidates need it
+
+        trained = rework.reworked(weights, folder, bundle, tell=tell)
     return making.Ingredients(
-        trained=read_trained(folder / MODEL).shortened(settings.max_length),
+        trained=trained.shortened(settings.max_length),
         reads=task_of(settings.task, settings.problem).reads,
         sep_id=settings.sep_id,
         calibration=bundle.calibration,

@@ -110,6 +110,7 @@ def _ask(question: Question, manifest: ModelManifest) -> str | Features:
         question.bundle,
         heldout=tuple(item.ids for item in features.inputs),
         calibration=(),
+        training=(),
         golden_texts=None,
         settings=settings,
     ).save(question.folder)

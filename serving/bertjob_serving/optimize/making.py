@@ -1,14 +1,12 @@
-"""How the files of each candidate are made from the trained model."""
+"""How the files of a candidate are made from its weights."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from bertjob_serving import cpu
-from bertjob_serving.engine import Array
+from bertjob_serving.engine import ONNXRUNTIME, Array
 from bertjob_serving.optimize import graph, int8, ir, onnx_graph, static
-from bertjob_serving.optimize.recipes import FP32
+from bertjob_serving.optimize.recipes import Recipe
 from bertjob_serving.optimize.weights import Trained
 from bertjob_tasks.task import Reads
 
@@ -26,40 +24,19 @@ class Ingredients:
     """Token ids (S,) of training texts."""
 
 
-Make = Callable[[Ingredients, Path], None]
-"""Writes the model's files into a folder."""
-
-
-def _openvino(store: graph.Store) -> Make:
-    def make(given: Ingredients, target: Path) -> None:
-        ir.save(graph.build(given.trained, store=store, reads=given.reads, sep_id=given.sep_id), target)
-
-    return make
-
-
-def _onnx(store: onnx_graph.Store) -> Make:
-    def make(given: Ingredients, target: Path) -> None:
-        model = onnx_graph.build(given.trained, store=store, reads=given.reads, sep_id=given.sep_id)
-        onnx_graph.save(model, target)
-
-    return make
-
-
-def _static(given: Ingredients, target: Path) -> None:
-    exact = graph.build(given.trained, store=graph.Float32(), reads=given.reads, sep_id=given.sep_id)
-    ir.save(static.quantized(exact, given.calibration), target)
+def make(recipe: Recipe, given: Ingredients, target: Path) -> None:
+    """Write the model's files of *recipe* into the folder *target*."""
+    if recipe.engine == ONNXRUNTIME:
+        onnx_store = onnx_graph.Float32() if recipe.is_reference else onnx_graph.Int8(largest=_largest())
+        made = onnx_graph.build(given.trained, store=onnx_store, reads=given.reads, sep_id=given.sep_id)
+        onnx_graph.save(made, target)
+        return
+    is_float = recipe.is_reference or recipe.is_calibrated
+    store = graph.Float32() if is_float else int8.Int8()
+    model = graph.build(given.trained, store=store, reads=given.reads, sep_id=given.sep_id)
+    ir.save(static.quantized(model, given.calibration) if recipe.is_calibrated else model, target)
 
 
 def _largest() -> int:
     """Return the greatest INT8 weight of products that ONNX Runtime adds up in 16 bits where the CPU has no VNNI."""
     return onnx_graph.FULL if cpu.int8_feature(cpu.features()) else onnx_graph.HALF
-
-
-MAKERS: Final[Mapping[str, Make]] = {
-    FP32: _openvino(graph.Float32()),
-    "fp32-onnx": _onnx(onnx_graph.Float32()),
-    "dynamic": _openvino(int8.Int8()),
-    "dynamic-onnx": _onnx(onnx_graph.Int8(largest=_largest())),
-    "static": _static,
-}
-"""By the name of the candidate, as in ``recipes``."""

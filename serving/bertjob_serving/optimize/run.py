@@ -10,14 +10,14 @@ from bertjob_api import layout, names, termination
 from bertjob_api.digest import canonical_json
 from bertjob_api.job import BertJob
 from bertjob_api.parse import dump
-from bertjob_api.spec import Gate
+from bertjob_api.spec import Gate, Optimize
 from bertjob_api.termination import Result
 from bertjob_serving import cpu
 from bertjob_serving.optimize import build, drawing, heldout, judging, live, progress, report
-from bertjob_serving.optimize.bundle import MODEL, Bundle, Settings, spread
+from bertjob_serving.optimize.bundle import MODEL, Bundle, Settings, Tuning, spread
 from bertjob_serving.optimize.live import Live
 from bertjob_serving.optimize.outcome import Record
-from bertjob_serving.optimize.recipes import planned
+from bertjob_serving.optimize.recipes import Needs, needs, planned
 from bertjob_serving.optimize.report import Row
 from bertjob_serving.optimize.weights import CONFIG, read_config
 from bertjob_storage import folders, open_storage
@@ -142,9 +142,11 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
     examples = heldout.read(source, spec=spec, labels=labels)
     features = task.encode(examples, labels, encoder=encoder)
     golden = spread(len(examples), wanted=32)
+    calibration, training = _texts(inputs, task, encoder)
     bundle = Bundle(
         heldout=tuple(item.ids for item in features.inputs),
-        calibration=_calibration(inputs, task, encoder),
+        calibration=calibration,
+        training=training,
         golden=golden,
         golden_texts=tuple(task.asked(examples[index]) for index in golden) if spec.privacy.store_texts else None,
         settings=Settings(
@@ -153,6 +155,7 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
             task=task.name,
             problem=task.problem,
             sep_id=encoder.sep_id if len(task.inputs) > 1 else None,
+            tuning=_tuning(spec.optimize or Optimize()),
         ),
     )
     bundle.save(folder)
@@ -170,14 +173,31 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
     return Prepared(shop=shop, bundle=bundle, examples=tuple(examples), features=features)
 
 
-def _calibration(inputs: Inputs, task: Task[Any], encoder: encoding.Encoder) -> tuple[encoding.Ids, ...]:
-    """Return the token ids of training texts, or nothing when no method needs them."""
-    spec = inputs.job.spec
-    if spec.optimize is None or "static" not in spec.optimize.methods:
-        return ()
+def _texts(inputs: Inputs, task: Task[Any], encoder: encoding.Encoder) -> tuple[tuple[encoding.Ids, ...], ...]:
+    """Return the token ids of training texts to calibrate with, and to learn from; () where no method needs them."""
+    spec, optimize = inputs.job.spec, inputs.job.spec.optimize
+    needed = needs(optimize) if optimize is not None else Needs()
+    if optimize is None or needed == Needs():
+        return (), ()
     source = heldout.download(spec.data.train, spec=spec, folder=inputs.scratch / "train")
-    asked = heldout.calibration(source, spec=spec, wanted=spec.optimize.calibration_samples)
-    return tuple(item.ids for item in task.encode_asked(asked, encoder=encoder))
+    counts = (
+        optimize.calibration_samples if needed.calibration else 0,
+        optimize.fine_tune.examples if needed.training else 0,
+    )
+    drawn = [heldout.calibration(source, spec=spec, wanted=count) if count else [] for count in counts]
+    calibration, training = (
+        tuple(item.ids for item in task.encode_asked(asked, encoder=encoder)) if asked else () for asked in drawn
+    )
+    return calibration, training
+
+
+def _tuning(optimize: Optimize) -> Tuning:
+    return Tuning(
+        heads=optimize.pruning.heads,
+        channels=optimize.pruning.channels,
+        epochs=optimize.fine_tune.epochs,
+        learning_rate=optimize.fine_tune.learning_rate,
+    )
 
 
 def _live(inputs: Inputs, prepared: Prepared) -> Live | None:

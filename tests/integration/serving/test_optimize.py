@@ -15,7 +15,7 @@ from bertjob_api.manifest import ModelManifest
 from bertjob_serving import engine
 from bertjob_serving.artifact import check_answers, open_artifact
 
-from .conftest import Step
+from .conftest import Step, make_step
 
 
 def _artifact(uri: str) -> tuple[Path, ModelManifest]:
@@ -142,15 +142,47 @@ def test_gate_refuses_what_is_too_slow(step: Step) -> None:
     assert result.evaluation.int8 is not None
 
 
-def test_candidate_that_cannot_be_made_fails_alone(step: Step) -> None:
-    """A method that is not there fails with its reason; the other one wins."""
+def test_candidate_that_cannot_be_made_fails_alone(tmp_path: Path) -> None:
+    """A model that cannot be fine-tuned fails that candidate with its reason; the other one wins."""
+    step = make_step(tmp_path, activation="gelu_new")
+
     code, result, log = step.with_spec(optimize={"methods": ["dynamic", "qat"], "engines": ["openvino"]}).run()
 
     assert code == termination.OK, log
     assert result.evaluation is not None
     assert result.evaluation.method == "dynamic"
-    assert any(row.startswith("qat: Failed: qat is not available yet") for row in result.details)
+    assert any(row.startswith("qat: Failed: UnsupportedError: config.json: hidden_act") for row in result.details)
     assert re.search(r"^qat +Failed +-", log, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_reworked_candidates_are_smaller_and_found_again(step: Step) -> None:
+    """Pruned and fine-tuned models are candidates like others: measured, published with one digest however many CPUs there are."""
+    optimize = {
+        "methods": ["qat", "pruning"],
+        "engines": ["onnxruntime"],
+        "pruning": {"heads": 0.5, "channels": 0.5},
+        "fineTune": {"examples": 40, "epochs": 2},
+    }
+    step = step.with_spec(optimize=optimize)
+    allowed, found = os.sched_getaffinity(0), []
+    for cpus in (allowed, {min(allowed)}):
+        os.sched_setaffinity(0, cpus)
+        try:
+            code, _, log = step.run()
+        finally:
+            os.sched_setaffinity(0, allowed)
+        assert code == termination.OK, log
+        written = json.loads((_run_folder(step) / "evaluation.json").read_bytes())
+        found.append({row["method"]: row for row in written["candidates"]})
+        for path in sorted(_run_folder(step).rglob("*.json")):
+            path.unlink()
+
+    assert {name: row["verdict"] for name, row in found[0].items()}["pruning-onnx"] == "Passed"
+    sizes = {name: row["measured"]["weights_bytes"] for name, row in found[0].items()}
+    assert sizes["pruning-onnx"] < 0.8 * sizes["qat-onnx"] < 0.8 * 0.4 * sizes["fp32"]
+    digests = [{name: row["artifact"]["sha256"] for name, row in rows.items()} for rows in found]
+    assert digests[0] == digests[1]
 
 
 def test_texts_stay_out_when_told_so(step: Step) -> None:

@@ -9,9 +9,8 @@ from bertjob_api.parse import dump
 from bertjob_api.spec import Gate, Optimize
 from bertjob_api.status import Artifact
 from bertjob_serving.optimize import judging, report
-from bertjob_serving.optimize.making import MAKERS
 from bertjob_serving.optimize.outcome import Latency, Outcome, Record
-from bertjob_serving.optimize.recipes import RECIPES, planned
+from bertjob_serving.optimize.recipes import Needs, needs, planned
 from bertjob_tasks.encoding import Encoded
 from bertjob_tasks.registry import task_of
 from bertjob_tasks.task import Features
@@ -59,17 +58,28 @@ def _measured(**candidates: Record | str) -> judging.Measured:
         (Optimize(methods=("static", "dynamic")), "fp32 fp32-onnx static dynamic dynamic-onnx"),
         (Optimize(methods=("dynamic",), engines=("openvino",)), "fp32 dynamic"),
         (Optimize(methods=("dynamic",), engines=("onnxruntime",)), "fp32 fp32-onnx dynamic-onnx"),
+        (Optimize(methods=("pruning", "qat"), engines=("openvino",)), "fp32 pruning qat"),
     ],
-    ids=["no INT8", "one method", "order of methods", "one engine", "the other engine"],
+    ids=["no INT8", "one method", "order of methods", "one engine", "the other engine", "reworked"],
 )
 def test_candidates_follow_from_methods_and_engines(optimize: Optimize | None, expected: str) -> None:
     """FP32 comes first, then what each method is for each engine."""
     assert " ".join(planned(optimize)) == expected
 
 
-def test_every_recipe_can_be_made() -> None:
-    """No name without a maker, no maker without a name."""
-    assert set(MAKERS) == set(RECIPES)
+@pytest.mark.parametrize(
+    ("optimize", "expected"),
+    [
+        (Optimize(methods=("dynamic",)), Needs()),
+        (Optimize(methods=("static",)), Needs(calibration=True)),
+        (Optimize(methods=("qat",)), Needs(calibration=True, training=True)),
+        (Optimize(methods=("pruning",), engines=("onnxruntime",)), Needs(training=True)),
+    ],
+    ids=["dynamic", "static", "qat", "without calibration"],
+)
+def test_training_data_is_fetched_for_those_that_need_it(optimize: Optimize, expected: Needs) -> None:
+    """What is calibrated or fine-tuned needs texts, nothing else does."""
+    assert needs(optimize) == expected
 
 
 def test_speed_is_over_the_fastest_fp32_engine() -> None:
