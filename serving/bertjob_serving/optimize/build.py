@@ -102,6 +102,7 @@ def _publish(shop: Workshop, method: str) -> Artifact:
         problem=shop.task.problem,
         labels=shop.labels,
         max_sequence_length=shop.max_length,
+        stride=shop.job.spec.data.stride,
         engine=recipe.engine,
         engine_version=engine.library(recipe.engine).version(),
         method=method,

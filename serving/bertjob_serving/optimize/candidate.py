@@ -35,7 +35,7 @@ FIXED: Final = 128
 def produce(name: str, folder: Path) -> Outcome:
     """Build, measure and complete the artifact folder of the candidate *name* within the working folder; FP32 comes first."""
     bundle, tell = Bundle.load(folder), progress.teller(folder, name)
-    target, count, settings = folder / name, len(bundle.heldout), bundle.settings
+    target, count, settings = folder / name, len(bundle.counts), bundle.settings
     kind, task, threads = RECIPES[name].engine, task_of(settings.task, settings.problem), settings.threads
     _log.info("%s: building", name)
     tell("building", 0)
@@ -44,11 +44,11 @@ def produce(name: str, folder: Path) -> Outcome:
     _log.info("%s: answering %d held-out texts", name, count)
     answers = measure.answers(
         own,
-        bundle.heldout,
+        bundle.items,
         reduce=task.reduce,
         answered=lambda done: tell(f"{done} of {count} held-out texts answered", done),
     )
-    _log.info("%s: timing %d texts", name, min(count, settings.timed_texts))
+    _log.info("%s: timing %d texts", name, min(len(bundle.heldout), settings.timed_texts))
     tell("timing", count)
     mix, fixed = _times(name, own, bundle, folder)
     _write_tokenizer(folder / MODEL, target / TOKENIZER)

@@ -201,7 +201,7 @@ class _Graph:
             product, bias = self._product(f"head.{index}", x), self._bias(f"head.{index}")
             x = self._nodes.add("BiasGelu", f"head.{index}.activation", product, bias, own=True)
             index += 1
-        self._nodes.add("Identity", LOGITS, self._linear("classifier", x))
+        self._nodes.add("Identity", LOGITS, self._linear(self._trained.output, x))
 
     def model(self, outputs: tuple[str, ...]) -> onnx.ModelProto:
         """Return the finished model whose logits have the dimensions *outputs*."""

@@ -13,17 +13,17 @@ from bertjob_api.parse import dump
 from bertjob_api.spec import Gate, Optimize
 from bertjob_api.termination import Result
 from bertjob_serving import cpu
-from bertjob_serving.optimize import build, drawing, heldout, judging, live, progress, report
-from bertjob_serving.optimize.bundle import MODEL, Bundle, Settings, Tuning, spread
+from bertjob_serving.optimize import build, drawing, heldout, judging, live, progress, report, texts
+from bertjob_serving.optimize.bundle import MODEL, Bundle, Settings, spread
 from bertjob_serving.optimize.live import Live
 from bertjob_serving.optimize.outcome import Record
-from bertjob_serving.optimize.recipes import Needs, needs, planned
+from bertjob_serving.optimize.recipes import planned
 from bertjob_serving.optimize.report import Row
 from bertjob_serving.optimize.weights import CONFIG, read_config
 from bertjob_storage import folders, open_storage
 from bertjob_storage.protocol import NotFoundError, Storage
 from bertjob_tasks import encoding, registry
-from bertjob_tasks.task import Features, Task
+from bertjob_tasks.task import Features
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def optimize(inputs: Inputs) -> Result:
         return committed
     prepared = _prepare(inputs, storage, run, source)
     shop = prepared.shop
-    board = progress.Board(folder=shop.folder, methods=planned(spec.optimize), texts=len(prepared.bundle.heldout))
+    board = progress.Board(folder=shop.folder, methods=planned(spec.optimize), texts=len(prepared.bundle.counts))
     with progress.served(board, address=inputs.address, port=names.PROGRESS_PORT):
         return _optimized(inputs, prepared, source, board)
 
@@ -138,16 +138,19 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
     config, task = read_config(folder / MODEL / CONFIG), registry.of_spec(spec.model)
     labels = trained.labels or (config.labels if task.has_labels else ())
     max_length = min(spec.data.max_sequence_length, config.max_positions)
-    encoder = encoding.Encoder.from_folder(folder / MODEL, max_length=max_length)
+    encoder = encoding.Encoder.from_folder(folder / MODEL, max_length=max_length, stride=spec.data.stride)
     examples = heldout.read(source, spec=spec, labels=labels)
     features = task.encode(examples, labels, encoder=encoder)
     golden = spread(len(examples), wanted=32)
-    calibration, training = _texts(inputs, task, encoder)
+    drawn = texts.drawn(spec, task, encoder, folder=inputs.scratch / "train")
+    parts = features.slices
     bundle = Bundle(
         heldout=tuple(item.ids for item in features.inputs),
-        calibration=calibration,
-        training=training,
-        golden=golden,
+        types=tuple(item.type_ids for item in features.inputs),
+        counts=features.counts or (1,) * len(features.inputs),
+        calibration=drawn.calibration,
+        training=drawn.training,
+        golden=tuple(parts[index].start for index in golden),
         golden_texts=tuple(task.asked(examples[index]) for index in golden) if spec.privacy.store_texts else None,
         settings=Settings(
             threads=cpu.available(),
@@ -155,7 +158,7 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
             task=task.name,
             problem=task.problem,
             sep_id=encoder.sep_id if len(task.inputs) > 1 else None,
-            tuning=_tuning(spec.optimize or Optimize()),
+            tuning=texts.tuning(spec.optimize or Optimize()),
         ),
     )
     bundle.save(folder)
@@ -171,33 +174,6 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
         timeout_s=inputs.timeout_s,
     )
     return Prepared(shop=shop, bundle=bundle, examples=tuple(examples), features=features)
-
-
-def _texts(inputs: Inputs, task: Task[Any], encoder: encoding.Encoder) -> tuple[tuple[encoding.Ids, ...], ...]:
-    """Return the token ids of training texts to calibrate with, and to learn from; () where no method needs them."""
-    spec, optimize = inputs.job.spec, inputs.job.spec.optimize
-    needed = needs(optimize) if optimize is not None else Needs()
-    if optimize is None or needed == Needs():
-        return (), ()
-    source = heldout.download(spec.data.train, spec=spec, folder=inputs.scratch / "train")
-    counts = (
-        optimize.calibration_samples if needed.calibration else 0,
-        optimize.fine_tune.examples if needed.training else 0,
-    )
-    drawn = [heldout.calibration(source, spec=spec, wanted=count) if count else [] for count in counts]
-    calibration, training = (
-        tuple(item.ids for item in task.encode_asked(asked, encoder=encoder)) if asked else () for asked in drawn
-    )
-    return calibration, training
-
-
-def _tuning(optimize: Optimize) -> Tuning:
-    return Tuning(
-        heads=optimize.pruning.heads,
-        channels=optimize.pruning.channels,
-        epochs=optimize.fine_tune.epochs,
-        learning_rate=optimize.fine_tune.learning_rate,
-    )
 
 
 def _live(inputs: Inputs, prepared: Prepared) -> Live | None:

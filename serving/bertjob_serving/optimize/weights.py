@@ -43,7 +43,7 @@ class Trained:
 
     config: BertConfig
     tensors: Mapping[str, Array]
-    """float32, C-contiguous, keyed by ``bert.*``, ``classifier.*`` and ``head.*``."""
+    """float32, C-contiguous, keyed by ``bert.*``, ``classifier.*`` or ``qa_outputs.*``, and ``head.*``."""
 
     def tensor(self, name: str, *shape: int | None) -> Array:
         """Return the tensor *name*; raises ValueError unless it has that *shape*, where None is any size."""
@@ -73,6 +73,11 @@ class Trained:
         table = self.tensor(name, self.config.max_positions, self.config.hidden_size)
         config = replace(self.config, max_positions=count)
         return replace(self, config=config, tensors={**self.tensors, name: np.ascontiguousarray(table[:count])})
+
+    @property
+    def output(self) -> str:
+        """Return the name of the head's last layer."""
+        return "qa_outputs" if "qa_outputs.weight" in self.tensors else "classifier"
 
     def layer_heads(self, base: str) -> int:
         """Return the attention heads of one layer, ``{base}.query``: fewer than the configuration says in a pruned model."""

@@ -26,7 +26,8 @@ def load(folder: Path, *, reads: Reads) -> Any:
     found = bert_config.read(folder)
     config = bert_config.BertConfig.from_dict(found).with_dropout(0.0)
     hidden = found.get(export.HEAD)
-    outputs = read_trained(folder).tensor("classifier.bias", None).shape[0]
+    trained = read_trained(folder)
+    outputs = trained.tensor(f"{trained.output}.bias", None).shape[0]
     model = heads.build(config, num_labels=outputs, head=Head(**hidden) if hidden else Head(), seed=0, reads=reads)
     weights.load(model, folder, with_head=True)
     return model.eval()
