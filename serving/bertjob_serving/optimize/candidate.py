@@ -79,7 +79,7 @@ def _ingredients(name: str, bundle: Bundle, folder: Path, tell: Callable[[str], 
         trained = rework.reworked(weights, folder, bundle, tell=tell)
     return making.Ingredients(
         trained=trained.shortened(settings.max_length),
-        reads=task_of(settings.task, settings.problem).reads,
+        reads=settings.reads,
         sep_id=settings.sep_id,
         calibration=bundle.calibration,
     )

@@ -118,14 +118,19 @@ def build(trained: Trained, *, store: Store, reads: Reads = "first", sep_id: int
         ValueError: a tensor is missing or has another shape than the configuration says.
 
     """
-    graph = _Graph(trained, store)
+    graph, takes_first = _Graph(trained, store), reads in ("first", "cls")
     hidden = graph.embed(sep_id=sep_id)
     for index in range(trained.config.layers):
-        hidden = graph.layer(index, hidden, only_cls=reads == "first" and index == trained.config.layers - 1)
-    if reads == "first":
-        hidden = graph.pool(hidden)
-    graph.classify(hidden)
-    return graph.model(("B", "L") if reads == "first" else ("B", "S", "L"))
+        hidden = graph.layer(index, hidden, only_cls=takes_first and index == trained.config.layers - 1)
+    if takes_first:
+        hidden = graph.cls(hidden)
+    if reads == "mean":
+        hidden = graph.total(hidden)
+    if reads in ("mean", "cls"):
+        graph.of_length_one(hidden)
+    else:
+        graph.classify(graph.pool(hidden) if reads == "first" else hidden)
+    return graph.model(("B", "S", "L") if reads in ("tokens", "spans") else ("B", "L"))
 
 
 def save(model: onnx.ModelProto, folder: Path) -> None:
@@ -189,10 +194,25 @@ class _Graph:
         active = _ACTIVATIONS[self._config.activation](self._nodes, f"{base}.intermediate.activation", wide, bias)
         return self._residual(f"{base}.output", active, hidden)
 
+    def cls(self, hidden: str) -> str:
+        """Return the states (B, H) of [CLS] (B, 1, H)."""
+        return self._nodes.add("Squeeze", "cls", hidden, self._nodes.whole("cls.axis", 1))
+
     def pool(self, cls: str) -> str:
-        """Return the pooled states (B, H) of [CLS] (B, 1, H)."""
-        flat = self._nodes.add("Squeeze", "cls", cls, self._nodes.whole("cls.axis", 1))
-        return self._nodes.add("Tanh", "bert.pooler.tanh", self._linear("bert.pooler.dense", flat))
+        """Return the pooled states (B, H) of [CLS] (B, H)."""
+        return self._nodes.add("Tanh", "bert.pooler.tanh", self._linear("bert.pooler.dense", cls))
+
+    def total(self, hidden: str) -> str:
+        """Return the sum (B, H) of the tokens' states, which has the direction of their mean."""
+        add = self._nodes.add
+        kept = add("Cast", "mean.float", ATTENTION_MASK, to=TensorProto.FLOAT)
+        mask = add("Unsqueeze", "mean.mask", kept, self._nodes.whole("mean.last", 2))
+        masked = add("Mul", "mean.masked", hidden, mask)
+        return add("ReduceSum", "mean.total", masked, self._nodes.whole("mean.axes", 1), keepdims=0)
+
+    def of_length_one(self, x: str) -> None:
+        """Add the vectors (B, H) of length 1 as what is answered."""
+        self._nodes.add("LpNormalization", LOGITS, x, axis=-1, p=2)
 
     def classify(self, x: str) -> None:
         """Add the logits (..., L) of states (..., H): hidden layers of the head if any, output."""

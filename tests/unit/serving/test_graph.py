@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,17 @@ def _batch() -> tuple[Any, Any]:
 def _engine(trained: Trained, folder: Path, store: Any) -> Engine:
     ir.save(build(trained, store=store), folder)
     return openvino_engine.compiled(folder, threads=1)
+
+
+def _everywhere(trained: Trained, folder: Path, reads: Reads) -> Iterator[tuple[str, Engine]]:
+    """Yield the model in FP32 and INT8 in each engine, by the names of candidates."""
+    for name, store in (("fp32", Float32()), ("dynamic", Int8())):
+        ir.save(build(trained, store=store, reads=reads), folder / name)
+        yield name, openvino_engine.compiled(folder / name, threads=1)
+    stores = (("fp32-onnx", onnx_graph.Float32()), ("dynamic-onnx", onnx_graph.Int8(largest=onnx_graph.HALF)))
+    for name, onnx_store in stores:
+        onnx_graph.save(onnx_graph.build(trained, store=onnx_store, reads=reads), folder / name)
+        yield name, onnxruntime_engine.compiled(folder / name, threads=1)
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
@@ -121,19 +132,32 @@ def test_trained_hidden_layers_reach_int8(reads: Reads, tmp_path: Path) -> None:
         ).numpy()
 
     assert np.abs(expected[0]).max() > 0.1
-    trained = read_trained(tmp_path)
-    ir.save(build(trained, store=Float32(), reads=reads), tmp_path / "fp32")
-    ir.save(build(trained, store=Int8(), reads=reads), tmp_path / "dynamic")
-    onnx_graph.save(onnx_graph.build(trained, store=onnx_graph.Float32(), reads=reads), tmp_path / "fp32-onnx")
-    onnx_graph.save(
-        onnx_graph.build(trained, store=onnx_graph.Int8(largest=onnx_graph.HALF), reads=reads),
-        tmp_path / "dynamic-onnx",
-    )
-    for name, tolerance in (("fp32", 1e-4), ("dynamic", 0.1), ("fp32-onnx", 1e-4), ("dynamic-onnx", 0.1)):
-        library = onnxruntime_engine if name.endswith("onnx") else openvino_engine
-        got = library.compiled(tmp_path / name, threads=1).logits(ids, mask)
+    tolerances = {"fp32": 1e-4, "dynamic": 0.1, "fp32-onnx": 1e-4, "dynamic-onnx": 0.1}
+    for name, engine in _everywhere(read_trained(tmp_path), tmp_path, reads):
+        got, tolerance = engine.logits(ids, mask), tolerances[name]
         difference = got - expected if reads == "first" else (got - expected)[mask > 0]
         assert np.abs(difference).max() < tolerance * np.abs(expected[0]).max(), name
+
+
+@pytest.mark.parametrize("reads", ["mean", "cls"])
+def test_vectors_equal_the_trained_ones(reads: Reads, tmp_path: Path) -> None:
+    """A bare encoder's vectors have length 1 and do not depend on padding, in FP32 and in INT8."""
+    config = {**CONFIG, "initializer_range": 0.3}
+    model = heads.build(BertConfig.from_dict(config), num_labels=0, head=Head(), seed=1, reads=reads)
+    save_torch(
+        {name.removeprefix("bert."): value for name, value in model.state_dict().items()},
+        tmp_path / "model.safetensors",
+    )
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    ids, mask = np.array([[2, 5, 6, 7, 3], [2, 8, 3, 0, 0]], np.int32), np.array([[1] * 5, [1, 1, 1, 0, 0]], np.int32)
+    with torch.no_grad():
+        expected = model.eval()(torch.from_numpy(ids), torch.zeros(2, 5), torch.from_numpy(mask > 0)).numpy()
+
+    for name, engine in _everywhere(read_trained(tmp_path), tmp_path, reads):
+        got, nearest = engine.logits(ids, mask), 1 - 1e-5 if name.startswith("fp32") else 0.99
+        assert got.shape == (2, 16)
+        assert np.linalg.norm(got, axis=1) == pytest.approx([1, 1], abs=1e-4)
+        assert (got * expected).sum(axis=1).min() > nearest, name
 
 
 def test_one_layer_is_enough(save_model: SaveModel, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from bertjob_serving.optimize.bundle import MODEL, Bundle
 from bertjob_serving.optimize.onnx_graph import FULL, HALF
 from bertjob_serving.optimize.tuning import distil, importance, pruning, rounding, student
 from bertjob_serving.optimize.weights import Trained, read_trained
-from bertjob_tasks.registry import task_of
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +49,7 @@ def _made(kind: Kind, folder: Path, bundle: Bundle, trained: Trained, tell: Call
         message = "fine-tuning: got no text, expected at least one; spec.data.train is empty"
         raise ValueError(message)
     settings = bundle.settings
-    reads = task_of(settings.task, settings.problem).reads
-    teacher, model = (student.load(folder / MODEL, reads=reads) for _ in range(2))
+    teacher, model = (student.load(folder / MODEL, reads=settings.reads) for _ in range(2))
     data = student.dataset(bundle.training, sep_id=settings.sep_id)
     if kind == "pruned":
         tell("looking for heads and channels to leave out")

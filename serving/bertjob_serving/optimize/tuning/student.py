@@ -27,7 +27,8 @@ def load(folder: Path, *, reads: Reads) -> Any:
     config = bert_config.BertConfig.from_dict(found).with_dropout(0.0)
     hidden = found.get(export.HEAD)
     trained = read_trained(folder)
-    outputs = trained.tensor(f"{trained.output}.bias", None).shape[0]
+    bias = trained.tensors.get(f"{trained.output}.bias")
+    outputs = 1 if bias is None else bias.shape[0]  # without a head nothing asks for it
     model = heads.build(config, num_labels=outputs, head=Head(**hidden) if hidden else Head(), seed=0, reads=reads)
     weights.load(model, folder, with_head=True)
     return model.eval()
