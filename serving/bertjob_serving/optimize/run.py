@@ -13,7 +13,7 @@ from bertjob_api.parse import dump
 from bertjob_api.spec import Gate, Optimize
 from bertjob_api.termination import Result
 from bertjob_serving import cpu
-from bertjob_serving.optimize import build, drawing, heldout, judging, live, progress, report, texts
+from bertjob_serving.optimize import build, drawing, heldout, judging, live, progress, report, texts, training_report
 from bertjob_serving.optimize.bundle import MODEL, Bundle, Settings, spread
 from bertjob_serving.optimize.live import Live
 from bertjob_serving.optimize.outcome import Record
@@ -108,6 +108,7 @@ def _optimized(inputs: Inputs, prepared: Prepared, source: heldout.Source, board
     rows = judging.rows(measured, _limits(inputs))
     result = judging.result(rows, measured)
     _log.info("candidates on %s:\n%s", cpu.model(), report.table(rows))
+    training_report.add_candidates(inputs.model_uri, drawing.svg(rows))
     _commit(shop, source, rows, result)
     return result
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from bertjob_trainer.group import Group, PeerLostError, is_of_a_peer
+from bertjob_trainer.group import Group, peers_blamed
 from bertjob_trainer.order import dealt
 from bertjob_trainer.parallel.axes import Axes, Spot
 from bertjob_trainer.parallel.sharded import summed
@@ -17,6 +17,8 @@ from bertjob_trainer.parallel.strategy import Arithmetic, Work, backward
 class SumsAndClips(Protocol):
     """Gradients after the passes of a step; see ``Strategy``."""
 
+    @property
+    def sent_bytes(self) -> int | None: ...  # noqa: D102
     def sum(self, rows: Tensor, *, flags: Sequence[float]) -> list[float]: ...  # noqa: D102
     def clip(self, rows: Tensor, *, max_norm: float) -> float: ...  # noqa: D102
     def clear(self, rows: Tensor) -> None: ...  # noqa: D102
@@ -27,18 +29,20 @@ class Divided:
 
     def __init__(self, passes: Callable[[Work], float], gradients: SumsAndClips) -> None:
         self._passes = passes
+        self._gradients = gradients
         self.sum = gradients.sum
         self.clip = gradients.clip
         self.clear = gradients.clear
 
+    @property
+    def sent_bytes(self) -> int | None:
+        """See ``Strategy.sent_bytes``; what moves within a copy is not counted."""
+        return self._gradients.sent_bytes
+
     def accumulate(self, work: Work) -> float:
         """Compute this process's part; its peers are needed for that already. See ``Strategy.accumulate``."""
-        try:
+        with peers_blamed():
             return self._passes(work)
-        except RuntimeError as error:
-            if not is_of_a_peer(error):
-                raise
-            raise PeerLostError(f"another training process is gone ({str(error).strip().splitlines()[0]})") from error
 
 
 class Passes:
@@ -59,6 +63,8 @@ class Passes:
 
 class Onlooker:
     """A process for which no whole copy is left: it only says what it wants and hears what others do."""
+
+    sent_bytes = 0
 
     def __init__(self, world: Group, *, device: torch.device) -> None:
         self._world = world
