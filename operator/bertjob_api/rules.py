@@ -55,7 +55,9 @@ def _steps_ascend(spec: JobSpec) -> bool:
 
 
 def _uris(spec: JobSpec) -> tuple[str, ...]:
-    return (spec.model.source, spec.data.train, spec.data.validation, spec.data.test or "", spec.storage.prefix)
+    vocabulary = (spec.model.vocabulary and spec.model.vocabulary.source) or ""
+    data = (spec.data.train, spec.data.validation, spec.data.test or "")
+    return (spec.model.source, vocabulary, *data, spec.storage.prefix)
 
 
 def _no_local_files(spec: JobSpec) -> bool:
@@ -72,6 +74,10 @@ def _problem_fits_task(spec: JobSpec) -> bool:
 
 def _no_labels_of_numbers(spec: JobSpec) -> bool:
     return spec.model.problem != "regression" or spec.model.labels is None
+
+
+def _vocabulary_of_preset(spec: JobSpec) -> bool:
+    return spec.model.vocabulary is None or spec.model.source.startswith("preset:")
 
 
 RULES: Final = (
@@ -126,9 +132,15 @@ RULES: Final = (
         cel="!has(self.model.problem) || self.model.problem != 'regression' || !has(self.model.labels)",
     ),
     Rule(
+        message="spec.model.vocabulary: only preset:// starts without one, every other source has its own; remove it",
+        holds=_vocabulary_of_preset,
+        cel="!has(self.model.vocabulary) || self.model.source.startsWith('preset:')",
+    ),
+    Rule(
         message="spec: file:// is for local runs; put the files into object storage and use storage:// or s3://",
         holds=_no_local_files,
         cel="!self.model.source.startsWith('file:') && !self.data.train.startsWith('file:') && !self.data.validation.startsWith('file:') "
+        "&& (!has(self.model.vocabulary) || !has(self.model.vocabulary.source) || !self.model.vocabulary.source.startsWith('file:')) "
         "&& (!has(self.data.test) || !self.data.test.startsWith('file:')) && !self.storage.prefix.startsWith('file:')",
         cluster_only=True,
     ),

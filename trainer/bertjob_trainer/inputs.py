@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from bertjob_api import layout
+from bertjob_api.digest import sha256_of
 from bertjob_api.job import BertJob
-from bertjob_api.spec import Data
+from bertjob_api.parse import dump
+from bertjob_api.spec import Data, Vocabulary
 from bertjob_tasks import registry, rows
 from bertjob_tasks.encoding import Encoder
 from bertjob_tasks.errors import DataError, ModelFolderError
 from bertjob_tasks.task import Features, Task
-from bertjob_trainer import sources
+from bertjob_trainer import presets, sources
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.data import Dataset
 from bertjob_trainer.evaluate import HeldOut
@@ -51,7 +53,28 @@ def fetch(job: BertJob, scratch: Path) -> None:
     """
     for name, uri in _data_uris(job).items():
         sources.fetch_data(uri, scratch=scratch / name)
-    sources.fetch_model(_source(job), prefix=job.spec.storage.prefix, scratch=scratch / "model")
+    preset = presets.name_of(job.spec.model.source)
+    if preset is not None:
+        _build(preset, job, scratch)
+    else:
+        sources.fetch_model(_source(job), prefix=job.spec.storage.prefix, scratch=scratch / "model")
+
+
+def _build(preset: str, job: BertJob, scratch: Path) -> None:
+    """Make the model folder of a preset, with the vocabulary that is given or learnt."""
+    wanted, given = job.spec.model.vocabulary or Vocabulary(), None
+    if wanted.source is not None:
+        uri = layout.resolve(wanted.source, prefix=job.spec.storage.prefix)
+        sources.fetch_data(uri, scratch=scratch / "vocabulary")
+        given = sources.vocabulary_path(uri, scratch=scratch / "vocabulary")
+    train = sources.data_path(_data_uris(job)["train"], field="spec.data.train", scratch=scratch / "train")
+    key = sha256_of({"train": sources.digest(rows.files(train, job.spec.data.format)), "spec": dump(job.spec.model)})
+    done = scratch / "preset-of"
+    if done.is_file() and done.read_text() == key:  # a worker of an earlier round made it
+        return
+    texts = presets.texts_of(registry.of_spec(job.spec.model), train, job.spec.data, labels=job.spec.model.labels)
+    presets.build(preset, folder=scratch / "model", texts=texts, wanted=wanted, given=given)
+    done.write_text(key)
 
 
 def locate(job: BertJob, scratch: Path) -> Paths:

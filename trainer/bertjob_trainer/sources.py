@@ -17,6 +17,7 @@ from bertjob_tasks import tokenizer_files
 from bertjob_tasks.errors import DataError, ModelFolderError, UnsupportedError
 from bertjob_trainer import bert_config
 
+_VOCABULARY: Final = "spec.model.vocabulary.source"
 _NAMES: Final = (bert_config.CONFIG, bert_config.INDEX, *tokenizer_files.NAMES)
 
 
@@ -46,10 +47,9 @@ def model_folder(source: str, *, scratch: Path) -> Path:
         return package_folder(rest)
     if scheme == "file":
         return _existing(uris.path_of(source), f"spec.model.source: {source}")
-    if scheme == "s3":
+    if scheme in ("s3", "preset"):
         return scratch
     hints = {
-        "preset": "a preset has no vocabulary; use a folder with config.json, weights and tokenizer files",
         "hf": "training pods have no way to the hub; copy the model to storage and name it storage://path",
     }
     hint = hints.get(scheme, "use s3://")
@@ -85,6 +85,12 @@ def fetch_data(uri: str, *, scratch: Path) -> None:
     if uris.scheme_of(uri) == "s3":
         shutil.rmtree(scratch, ignore_errors=True)
         folders.download(open_storage(uri), uri, scratch)
+
+
+def vocabulary_path(uri: str, *, scratch: Path) -> Path:
+    """Return the local file or folder of a vocabulary, after ``fetch_data`` where it is remote; raises DataError."""
+    scheme, _, rest = uri.partition("://")
+    return package_folder(rest) if scheme == "package" else data_path(uri, field=_VOCABULARY, scratch=scratch)
 
 
 def data_path(uri: str, *, field: str, scratch: Path) -> Path:

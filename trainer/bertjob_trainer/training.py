@@ -30,6 +30,7 @@ from bertjob_trainer import (
     losses,
     optim,
     order,
+    presets,
     reporting,
     weights,
 )
@@ -146,6 +147,8 @@ def build_model(job: BertJob, paths: Paths, examples: Examples, *, config: BertC
     task, labels = examples.task, examples.labels
     width, seed = task.width(labels), job.spec.training.seed
     model = heads.build(config, num_labels=width, head=job.spec.model.head, seed=seed, reads=task.reads)
+    if presets.name_of(job.spec.model.source) is not None:
+        return model
     # A source that was trained for the same labels keeps its head.
     known = bert_config.read(paths.model).get("id2label") or {}
     same = [known.get(str(number)) for number in range(len(known))] == list(labels)
