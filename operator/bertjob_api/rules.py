@@ -80,6 +80,18 @@ def _vocabulary_of_preset(spec: JobSpec) -> bool:
     return spec.model.vocabulary is None or spec.model.source.startswith("preset:")
 
 
+def _masking_of_language(spec: JobSpec) -> bool:
+    return spec.model.masking is None or spec.model.task in ("masked-lm", "pretraining")
+
+
+def _no_head_of_language(spec: JobSpec) -> bool:
+    return spec.model.head.layers == 0 or spec.model.task not in ("masked-lm", "pretraining")
+
+
+def _no_labels_of_language(spec: JobSpec) -> bool:
+    return spec.model.labels is None or spec.model.task not in ("masked-lm", "pretraining")
+
+
 RULES: Final = (
     Rule(
         message="spec.training.elastic: min is above max; raise max or lower min",
@@ -135,6 +147,21 @@ RULES: Final = (
         message="spec.model.vocabulary: only preset:// starts without one, every other source has its own; remove it",
         holds=_vocabulary_of_preset,
         cel="!has(self.model.vocabulary) || self.model.source.startsWith('preset:')",
+    ),
+    Rule(
+        message="spec.model.masking: only masked-lm and pretraining hide tokens; remove it",
+        holds=_masking_of_language,
+        cel="!has(self.model.masking) || self.model.task in ['masked-lm', 'pretraining']",
+    ),
+    Rule(
+        message="spec.model.head.layers: masked-lm and pretraining have BERT's own head; remove it",
+        holds=_no_head_of_language,
+        cel="self.model.head.layers == 0 || !(self.model.task in ['masked-lm', 'pretraining'])",
+    ),
+    Rule(
+        message="spec.model.labels: masked-lm and pretraining have no labels; remove them",
+        holds=_no_labels_of_language,
+        cel="!has(self.model.labels) || !(self.model.task in ['masked-lm', 'pretraining'])",
     ),
     Rule(
         message="spec: file:// is for local runs; put the files into object storage and use storage:// or s3://",

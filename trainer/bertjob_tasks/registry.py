@@ -5,7 +5,9 @@ from typing import Any, Final
 
 from bertjob_api.spec import Model
 from bertjob_tasks.errors import UnsupportedError
+from bertjob_tasks.masked_lm import MaskedLanguage
 from bertjob_tasks.multi_label import MultiLabel
+from bertjob_tasks.pretraining import Pretraining
 from bertjob_tasks.regression import Regression
 from bertjob_tasks.single_label import SingleLabel
 from bertjob_tasks.tagging import Tagging
@@ -21,6 +23,8 @@ _TASKS: Final[Mapping[str, Callable[[str | None], Task[Any]]]] = {
     "sequence-classification": lambda problem: _PROBLEMS[problem]("sequence-classification"),
     "sentence-pair": lambda problem: _PROBLEMS[problem]("sentence-pair"),
     "token-classification": lambda _: Tagging(),
+    "masked-lm": lambda _: MaskedLanguage(),
+    "pretraining": lambda _: Pretraining(),
 }
 NAMES: Final = tuple(_TASKS)
 

@@ -27,11 +27,16 @@ TAGGED: Final[Mapping[str, tuple[str, ...]]] = {
     "jsonl": TABLES["jsonl"],
 }
 """Formats with a tag for each word."""
-SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {**TABLES, **TAGGED}
+PLAIN: Final[Mapping[str, tuple[str, ...]]] = {"text": (".txt", ".text"), **TABLES}
+"""Formats with texts alone."""
+SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {**TABLES, **TAGGED, **PLAIN}
 """Every readable format."""
 WORDS: Final = "words"
 TAGS: Final = "tags"
 """Columns of the rows that CoNLL files give."""
+LINE: Final = "line"
+DOCUMENT: Final = "document"
+"""Columns of the rows that plain text gives: a line, and the place of the first line of its document."""
 
 
 def files(path: Path, format_: str, *, formats: Mapping[str, tuple[str, ...]] = SUFFIXES) -> list[Path]:
@@ -157,7 +162,20 @@ def _conll(name: str, lines: Iterator[str], _format: str) -> Iterator[Row]:
             tags.append(fields[-1].strip())
 
 
+def _plain(name: str, lines: Iterator[str], _format: str) -> Iterator[Row]:
+    """Yield a row for each line that is not blank; a blank line ends the document."""
+    document: Place | None = None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            document = None
+            continue
+        place = Place(name, number)
+        document = document or place
+        yield place, {LINE: line.strip(), DOCUMENT: document}
+
+
 _READERS: Final[Mapping[str, Callable[[str, Iterator[str], str], Iterator[Row]]]] = {
     "jsonl": _json_lines,
     "conll": _conll,
+    "text": _plain,
 }

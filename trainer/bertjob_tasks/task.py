@@ -18,8 +18,8 @@ from bertjob_tasks.encoding import Encoded, Encoder
 
 Array = NDArray[Any]
 E = TypeVar("E")
-Reads = Literal["first", "tokens"]
-Loss = Literal["classes", "flags", "values"]
+Reads = Literal["first", "tokens", "masked", "masked-pairs"]
+Loss = Literal["classes", "flags", "values", "words-and-order"]
 Answer = Mapping[str, Any]
 Asked = str | tuple[str, ...]
 """What is asked: a text, or texts that belong together; for a task that takes words, the words of one text."""
@@ -57,7 +57,7 @@ class Task(ABC, Generic[E]):
     problem: ClassVar[str | None] = None
     """``spec.model.problem``; None: the task's default."""
     reads: ClassVar[Reads] = "first"
-    """What the head reads: the pooled first token, or every token."""
+    """What the head reads: the pooled first token, every token, hidden tokens, or these of pairs of texts."""
     loss: ClassVar[Loss] = "classes"
     """Cross-entropy over classes, binary cross-entropy of flags, or squared error of values."""
     metric: ClassVar[str]
@@ -92,6 +92,20 @@ class Task(ABC, Generic[E]):
     @abstractmethod
     def encode(self, examples: Sequence[E], labels: Sequence[str], *, encoder: Encoder) -> Features:
         """Return the examples as token ids and targets."""
+
+    @property
+    def hides(self) -> bool:
+        """Return whether tokens are hidden from the model, to be filled in."""
+        return self.reads in ("masked", "masked-pairs")
+
+    def encode_training(self, examples: Sequence[E], labels: Sequence[str], *, encoder: Encoder) -> Features:
+        """Return what is trained on; as ``encode`` where nothing is hidden anew in each step."""
+        return self.encode(examples, labels, encoder=encoder)
+
+    def texts(self, example: E) -> tuple[str, ...]:
+        """Return the texts of an example as they are in the data."""
+        asked = self.asked(example)
+        return (asked,) if isinstance(asked, str) else asked
 
     # From outputs to metrics.
 

@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from bertjob_api import layout
-from bertjob_api.digest import sha256_of
+from bertjob_api.digest import sha256_of, short
 from bertjob_api.job import BertJob
 from bertjob_api.parse import dump
-from bertjob_api.spec import Data, Vocabulary
+from bertjob_api.spec import Data, Masking, Vocabulary
 from bertjob_tasks import registry, rows
 from bertjob_tasks.encoding import Encoder
 from bertjob_tasks.errors import DataError, ModelFolderError
+from bertjob_tasks.masking import Pieces
 from bertjob_tasks.task import Features, Task
-from bertjob_trainer import presets, sources
+from bertjob_trainer import mapped, presets, sources
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.data import Dataset
 from bertjob_trainer.evaluate import HeldOut
+from bertjob_trainer.hiding import Hiding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,8 @@ class Examples:
     train: Dataset
     validation: HeldOut
     test: HeldOut | None
+    hiding: Hiding | None
+    """Which tokens are hidden while training; None: the task hides none."""
 
 
 def fetch(job: BertJob, scratch: Path) -> None:
@@ -110,9 +114,21 @@ def digests(paths: Paths, data: Data) -> Mapping[str, str]:
     }
 
 
-def encode(paths: Paths, job: BertJob, *, config: BertConfig) -> Examples:
+def encoded_folder(job: BertJob, digests: Mapping[str, str], scratch: Path) -> Path:
+    """Return where the encoded training examples of a job belong; other data, model or settings have another folder."""
+    spec = {"model": dump(job.spec.model), "data": dump(job.spec.data), "digests": dict(digests)}
+    return scratch / "encoded" / short(sha256_of(spec))
+
+
+def encode(paths: Paths, job: BertJob, *, config: BertConfig, folder: Path) -> Examples:
     """
     Return the job's examples as token ids.
+
+    Args:
+        paths: where the inputs lie.
+        job: the job.
+        config: of the model.
+        folder: gets the training examples, or has them already; every process of this machine gives the same.
 
     Raises:
         DataError: a row, a label or a length does not fit.
@@ -130,8 +146,8 @@ def encode(paths: Paths, job: BertJob, *, config: BertConfig) -> Examples:
     if len(task.inputs) > config.type_vocab_size:
         got = config.type_vocab_size
         raise ModelFolderError(f"config.json: type_vocab_size is {got}, pairs of texts need 2; use another model")
-    train = list(task.read(paths.train, data, labels=job.spec.model.labels))
-    names = job.spec.model.labels or task.discover(train)
+    mapped.once(folder, lambda: _training(task, paths.train, job, encoder))
+    names = mapped.labels_of(folder)
 
     def held_out(path: Path) -> HeldOut:
         features = task.encode(list(task.read(path, data, labels=names)), names, encoder=encoder)
@@ -140,12 +156,38 @@ def encode(paths: Paths, job: BertJob, *, config: BertConfig) -> Examples:
     return Examples(
         task=task,
         labels=names,
-        train=_dataset(task.encode(train, names, encoder=encoder), task, encoder),
+        train=mapped.dataset(folder, pad_id=encoder.pad_id, per_token=_per_token(task) and not task.hides),
         validation=held_out(paths.validation),
         test=held_out(paths.test) if paths.test else None,
+        hiding=_hiding(task, job, encoder),
+    )
+
+
+def _training(task: Task[Any], path: Path, job: BertJob, encoder: Encoder) -> mapped.Encoded:
+    """Return the training examples, read and encoded part by part; where labels are not given, read once before for these."""
+    data, given = job.spec.data, job.spec.model.labels
+    names = given or task.discover(task.read(path, data, labels=None))
+    parts = mapped.chunked(task.read(path, data, labels=given))
+    return mapped.Encoded(names, (task.encode_training(part, names, encoder=encoder) for part in parts))
+
+
+def _hiding(task: Task[Any], job: BertJob, encoder: Encoder) -> Hiding | None:
+    """Return which tokens are hidden while training; None: the task hides none."""
+    if not task.hides:
+        return None
+    wanted = job.spec.model.masking or Masking()
+    return Hiding(
+        pieces=Pieces.of(encoder.tokenizer, size=encoder.vocab_size),
+        rate=wanted.rate,
+        whole_words=wanted.whole_words,
+        with_order=task.reads == "masked-pairs",
     )
 
 
 def _dataset(features: Features, task: Task[Any], encoder: Encoder) -> Dataset:
-    per_token = task.reads == "tokens"
-    return Dataset.of(features.inputs, features.targets, pad_id=encoder.pad_id, per_token=per_token)
+    return Dataset.of(features.inputs, features.targets, pad_id=encoder.pad_id, per_token=_per_token(task))
+
+
+def _per_token(task: Task[Any]) -> bool:
+    """Return whether each token has a target."""
+    return task.reads == "tokens" or task.hides

@@ -9,23 +9,27 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bertjob_api.progress import Committed
 from bertjob_trainer import losses, optim, order, precision
 from bertjob_trainer.cadence import Cadence
 from bertjob_trainer.data import Batch, Dataset
-from bertjob_trainer.gradients import Gradients
+from bertjob_trainer.gradients import Gradients, sparse_words
 from bertjob_trainer.group import Group, PeerLostError, RegroupError
+from bertjob_trainer.hiding import Hiding, StepData
 from bertjob_trainer.state import TrainState
 
 _LOSS, _STOP, _SAVE, _LEAVE, _FIRST_RANK = range(5)
 """Flags summed with the gradients: the loss, processes asked to stop, processes whose clock says save, processes called to
 another group, then one per rank that is 1 where the loss is not finite."""
+
+_NO_ROWS: Final[NDArray[np.int64]] = np.zeros(0, dtype=np.int64)
 
 
 class NonFiniteLossError(ValueError):
@@ -68,8 +72,10 @@ class TrainConfig:
     seed: int
     dtype: torch.dtype
     """Arithmetic of forward and backward."""
-    loss: Callable[[Tensor, Tensor], Tensor] = losses.classes
-    """Outputs and targets to the loss, summed over the targets."""
+    loss: Callable[..., Tensor | tuple[Tensor, ...]] = losses.classes
+    """Outputs and targets to the loss, summed over the targets; several where it is a sum of means."""
+    hiding: Hiding | None = None
+    """Which tokens are hidden in each step; None: none are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,22 +121,21 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
     """
     total = config.order.total_steps
     state.model.train()
-    gradients = Gradients(
-        state.model, state.model.bert.embeddings.word_embeddings.weight, num_flags=_FIRST_RANK + io.group.world
-    )
+    sparse = sparse_words(state.model)
+    gradients = Gradients(state.model, sparse, num_flags=_FIRST_RANK + io.group.world)
     while state.step < total:
         started = time.monotonic()
         micro_batches = config.order.micro_batches(state.step)
         samples = np.concatenate(micro_batches)
-        words = torch.from_numpy(data.words_of(samples)).to(io.device)
-        num_targets = data.num_targets(samples)
+        key = (config.seed, config.order.epoch_of(state.step), state.step)
+        inputs = StepData(data, micro_batches, hiding=config.hiding, key=key)
+        words = torch.from_numpy(inputs.words if sparse is not None else _NO_ROWS).to(io.device)
 
         # Forward and backward of this process's share; the gradient is that of the mean loss of the global batch.
         loss = 0.0
         for index in order.dealt(len(micro_batches), rank=io.group.rank, world=io.group.world):
             torch.manual_seed(dropout_seed(config.seed, state.step, index))
-            batch = data.batch(micro_batches[index], device=io.device)
-            share = _loss(state.model, batch, config) / num_targets
+            share = _loss(state.model, inputs.batch(index, device=io.device), config, inputs.num_targets)
             share.backward()
             loss += float(share.detach())
 
@@ -170,10 +175,14 @@ def dropout_seed(seed: int, step: int, micro_batch: int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def _loss(model: Any, batch: Batch, config: TrainConfig) -> Tensor:
+def _loss(model: Any, batch: Batch, config: TrainConfig, num_targets: tuple[int, ...]) -> Tensor:
+    """Return the micro-batch's share of the step's mean loss."""
+    chosen = () if batch.chosen is None else (batch.chosen,)
     with precision.autocast(config.dtype, device=batch.ids.device):
-        outputs = model(batch.ids, batch.type_ids, batch.mask)
-    return config.loss(outputs, batch.labels)
+        outputs = model(batch.ids, batch.type_ids, batch.mask, *chosen)
+    sums = config.loss(outputs, batch.labels)
+    parts = sums if isinstance(sums, tuple) else (sums,)
+    return torch.stack([part / count for part, count in zip(parts, num_targets, strict=True)]).sum()
 
 
 def _flags(io: Io, *, loss: float, is_stopped: bool, step: int) -> list[float]:

@@ -49,6 +49,10 @@ class Order:
         """Return the optimizer steps of the run."""
         return self.epochs * self.steps_per_epoch
 
+    def epoch_of(self, step: int) -> int:
+        """Return the epoch that a step is in, from 0."""
+        return step // self.steps_per_epoch
+
     def micro_batches(self, step: int) -> tuple[Samples, ...]:
         """Return the samples of each micro-batch of a step, the longest first; only the last may be short."""
         epoch, index = divmod(step, self.steps_per_epoch)

@@ -32,8 +32,7 @@ def texts_of(task: Task[Any], path: Path, data: Data, *, labels: tuple[str, ...]
 
     def texts() -> Iterator[str]:
         for example in task.read(path, data, labels=labels):
-            asked = task.asked(example)
-            yield from (asked,) if isinstance(asked, str) else asked
+            yield from task.texts(example)
 
     return texts
 

@@ -28,6 +28,7 @@ from bertjob_trainer import (
     inputs,
     loop,
     losses,
+    masked_heads,
     optim,
     order,
     presets,
@@ -86,7 +87,8 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
 
     # Model, data and state: of the newest checkpoint, else of the source.
     config = BertConfig.from_dict(bert_config.read(paths.model)).with_dropout(job.spec.training.dropout)
-    examples = memory.examples or inputs.encode(paths, job, config=config)
+    folder = inputs.encoded_folder(job, run.digests, given.scratch)
+    examples = memory.examples or inputs.encode(paths, job, config=config, folder=folder)
     if memory.state is None:
         built = build_model(job, paths, examples, config=config)
         memory.state = TrainState.start(built.to(machine.device), weight_decay=job.spec.training.weight_decay)
@@ -146,7 +148,11 @@ def build_model(job: BertJob, paths: Paths, examples: Examples, *, config: BertC
     """Return the model before the first step: the source's weights, and new ones by the job's seed where it has none."""
     task, labels = examples.task, examples.labels
     width, seed = task.width(labels), job.spec.training.seed
-    model = heads.build(config, num_labels=width, head=job.spec.model.head, seed=seed, reads=task.reads)
+    model: nn.Module = (
+        masked_heads.build(config, seed=seed, with_order=task.reads == "masked-pairs")
+        if task.hides
+        else heads.build(config, num_labels=width, head=job.spec.model.head, seed=seed, reads=task.reads)
+    )
     if presets.name_of(job.spec.model.source) is not None:
         return model
     # A source that was trained for the same labels keeps its head.
@@ -192,7 +198,12 @@ def _train(  # the stage where everything meets
 
     report(None)
     config = loop.TrainConfig(
-        order=plan, schedule=schedule, seed=spec.seed, dtype=machine.dtype, loss=losses.OF[examples.task.loss]
+        order=plan,
+        schedule=schedule,
+        seed=spec.seed,
+        dtype=machine.dtype,
+        loss=losses.OF[examples.task.loss],
+        hiding=examples.hiding,
     )
     rescues = checkpoints if is_rescuer(given) else None
 

@@ -51,6 +51,14 @@ class Vocabulary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Masking:
+    """Which tokens are hidden from a model that learns to fill them in; for masked-lm and pretraining."""
+
+    rate: float = api_field("Share of the tokens that are chosen.", default=0.15, minimum=0.01, maximum=0.5)
+    whole_words: bool = api_field("Choose all pieces of a word or none.", default=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """Which BERT to start from and what to teach it."""
 
@@ -75,6 +83,9 @@ class Model:
         unique=True,
     )
     head: Head = api_field("Optional hidden layers before the output.", default_factory=Head)
+    masking: Masking | None = api_field(
+        "For masked-lm and pretraining: which tokens are hidden. Unset: 15 of 100, any of them.", default=None
+    )
     vocabulary: Vocabulary | None = api_field(
         "For preset:// alone: where its vocabulary comes from. Unset: trained from the training texts.", default=None
     )

@@ -36,7 +36,8 @@ def test_vocabulary_is_learnt_and_the_weights_are_the_seeds(tmp_path: Path) -> N
 
     config = BertConfig.from_dict(bert_config.read(found[0].model))
     assert (config.num_hidden_layers, config.hidden_size, config.num_attention_heads) == (2, 128, 2)
-    models = [build_model(job, paths, inputs.encode(paths, job, config=config), config=config) for paths in found]
+    examples = inputs.encode(found[0], job, config=config, folder=tmp_path / "encoded")
+    models = [build_model(job, paths, examples, config=config) for paths in found]
     states = [model.state_dict() for model in models]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
