@@ -38,6 +38,38 @@ def _whole_micro_batches(spec: JobSpec) -> bool:
     return spec.training.batch_size % spec.training.micro_batch_size == 0
 
 
+def _ways(spec: JobSpec) -> int:
+    """Return the processes of one copy of the model."""
+    axes = spec.training.parallelism
+    return axes.tensor * axes.pipeline * axes.fsdp
+
+
+def _one_way_to_cut(spec: JobSpec) -> bool:
+    axes = spec.training.parallelism
+    return [axes.tensor > 1, axes.pipeline > 1, axes.fsdp > 1].count(True) <= 1
+
+
+def _copies_follow_nodes(spec: JobSpec) -> bool:
+    return spec.training.elastic is None or spec.training.parallelism.data == -1
+
+
+def _axes_fill_processes(spec: JobSpec) -> bool:
+    training = spec.training
+    if training.processes_per_node == "auto" or training.elastic is not None or training.replicas == 0:
+        return True
+    processes = training.replicas * int(training.processes_per_node)
+    if training.parallelism.data == -1:
+        return processes % _ways(spec) == 0
+    return processes == training.parallelism.data * _ways(spec)
+
+
+def _fewest_hold_a_copy(spec: JobSpec) -> bool:
+    elastic = spec.training.elastic
+    if elastic is None or spec.training.processes_per_node == "auto":
+        return True
+    return elastic.min * int(spec.training.processes_per_node) >= _ways(spec)
+
+
 def _one_identity(spec: JobSpec) -> bool:
     return spec.storage.secret_ref is None or spec.storage.service_account_name is None
 
@@ -92,6 +124,8 @@ def _no_labels_of_language(spec: JobSpec) -> bool:
     return spec.model.labels is None or spec.model.task not in ("masked-lm", "pretraining")
 
 
+_WAYS: Final = "self.training.parallelism.tensor * self.training.parallelism.pipeline * self.training.parallelism.fsdp"
+"""``_ways`` in CEL."""
 RULES: Final = (
     Rule(
         message="spec.training.elastic: min is above max; raise max or lower min",
@@ -107,6 +141,38 @@ RULES: Final = (
         message="spec.training.batchSize: is not a multiple of training.microBatchSize; change one of them",
         holds=_whole_micro_batches,
         cel="self.training.batchSize % self.training.microBatchSize == 0",
+    ),
+    Rule(
+        message="spec.training.parallelism: data is 0; take 1 or more, or -1 for what the other axes leave over",
+        holds=lambda spec: spec.training.parallelism.data != 0,
+        cel="self.training.parallelism.data != 0",
+    ),
+    Rule(
+        message="spec.training.parallelism: only one of tensor, pipeline and fsdp may be above 1; set the others to 1",
+        holds=_one_way_to_cut,
+        cel="[self.training.parallelism.tensor, self.training.parallelism.pipeline, self.training.parallelism.fsdp]"
+        ".filter(ways, ways > 1).size() <= 1",
+    ),
+    Rule(
+        message="spec.training.parallelism.data: is fixed while training.elastic lets the nodes move; set it to -1",
+        holds=_copies_follow_nodes,
+        cel="!has(self.training.elastic) || self.training.parallelism.data == -1",
+    ),
+    Rule(
+        message="spec.training.parallelism: the axes do not multiply to replicas x processesPerNode; "
+        "set data to -1 and make the processes a multiple of the other axes",
+        holds=_axes_fill_processes,
+        cel="self.training.processesPerNode == 'auto' || has(self.training.elastic) || self.training.replicas == 0 || "
+        "(self.training.parallelism.data == -1 "
+        f"? self.training.replicas * int(self.training.processesPerNode) % ({_WAYS}) == 0 "
+        f": self.training.replicas * int(self.training.processesPerNode) == self.training.parallelism.data * {_WAYS})",
+    ),
+    Rule(
+        message="spec.training.elastic: min x processesPerNode is below the processes of one copy of the model, "
+        "parallelism.tensor x pipeline x fsdp; raise min",
+        holds=_fewest_hold_a_copy,
+        cel="!has(self.training.elastic) || self.training.processesPerNode == 'auto' || "
+        f"self.training.elastic.min * int(self.training.processesPerNode) >= {_WAYS}",
     ),
     Rule(
         message="spec.storage: secretRef and serviceAccountName exclude each other; keep one",

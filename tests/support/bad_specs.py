@@ -42,6 +42,28 @@ BAD_SPECS = (
     BadSpec("text for a number", a_job(training={"epochs": "three"}), "epochs"),
     BadSpec("zero epochs", a_job(training={"epochs": 0}), "epochs"),
     BadSpec("batch no multiple of micro-batch", a_job(training={"batchSize": 30, "microBatchSize": 8}), "batchSize"),
+    BadSpec("no copies", a_job(training={"parallelism": {"data": 0}}), "parallelism"),
+    BadSpec("cut twice", a_job(training={"parallelism": {"tensor": 2, "fsdp": 2}}), "only one of tensor"),
+    BadSpec(
+        "fixed copies on moving nodes",
+        a_job(training={"elastic": {"min": 1, "max": 4}, "parallelism": {"data": 1}}),
+        "parallelism.data",
+    ),
+    BadSpec(
+        "axes that are too many",
+        a_job(training={"replicas": 3, "processesPerNode": "1", "parallelism": {"data": 2, "tensor": 2}}),
+        "do not multiply",
+    ),
+    BadSpec(
+        "axes that leave processes over",
+        a_job(training={"replicas": 3, "processesPerNode": "1", "parallelism": {"pipeline": 2}}),
+        "do not multiply",
+    ),
+    BadSpec(
+        "fewer nodes than a copy needs",
+        a_job(training={"elastic": {"min": 1, "max": 4}, "processesPerNode": "1", "parallelism": {"fsdp": 2}}),
+        "training.elastic",
+    ),
     BadSpec("bad cadence", a_job(training={"checkpoint": {"every": "often"}}), "every"),
     BadSpec("one label", a_job(model={"labels": ["only"]}), "labels"),
     BadSpec("label twice", a_job(model={"labels": ["a", "a"]}), "labels"),

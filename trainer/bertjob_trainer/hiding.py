@@ -37,13 +37,13 @@ class StepData:
         self, data: Dataset, micro_batches: Sequence[Samples], *, hiding: Hiding | None, key: tuple[int, ...]
     ) -> None:
         """*hiding* None: nothing is hidden; *key*: seed, epoch and step."""
-        self._data, self._micro_batches = data, micro_batches
+        self._data, self.micro_batches = data, micro_batches
         self._hiding, self._key = hiding, key
 
     @cached_property
     def num_targets(self) -> tuple[int, ...]:
         """Return over how many targets each part of the loss is the mean of, in the whole step."""
-        samples = np.concatenate(self._micro_batches)
+        samples = np.concatenate(self.micro_batches)
         if self._hiding is None:
             return (self._data.num_targets(samples),)
         chosen = max(1, sum(len(hidden.chosen) for hidden in self._hidden))
@@ -52,11 +52,11 @@ class StepData:
     @property
     def words(self) -> NDArray[np.int64]:
         """Return the distinct token ids of the whole step, ascending, before anything is hidden."""
-        return self._data.words_of(np.concatenate(self._micro_batches))
+        return self._data.words_of(np.concatenate(self.micro_batches))
 
     def batch(self, index: int, *, device: torch.device) -> Batch:
         """Return one micro-batch."""
-        samples = self._micro_batches[index]
+        samples = self.micro_batches[index]
         if self._hiding is None:
             return self._data.batch(samples, device=device)
         return self._data.hidden_batch(samples, self._hidden[index], device=device, with_labels=self._hiding.with_order)
@@ -74,5 +74,5 @@ class StepData:
                 rate=hiding.rate,
                 whole_words=hiding.whole_words,
             )
-            for index, samples in enumerate(self._micro_batches)
+            for index, samples in enumerate(self.micro_batches)
         ]

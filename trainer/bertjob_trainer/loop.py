@@ -5,7 +5,6 @@ The result of a step depends on seed, data and step alone: every process compute
 sums are the same for any number of processes (up to the order of additions), and every process takes the same optimizer step.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,12 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertjob_api.progress import Committed
-from bertjob_trainer import losses, optim, order, precision
+from bertjob_trainer import losses, optim, order
 from bertjob_trainer.cadence import Cadence
-from bertjob_trainer.data import Batch, Dataset
-from bertjob_trainer.gradients import Gradients, sparse_words
+from bertjob_trainer.data import Dataset
 from bertjob_trainer.group import Group, PeerLostError, RegroupError
 from bertjob_trainer.hiding import Hiding, StepData
+from bertjob_trainer.parallel.starting import strategy_of
+from bertjob_trainer.parallel.strategy import Arithmetic, Loss, Work
 from bertjob_trainer.state import TrainState
 
 _LOSS, _STOP, _SAVE, _LEAVE, _FIRST_RANK = range(5)
@@ -72,7 +72,7 @@ class TrainConfig:
     seed: int
     dtype: torch.dtype
     """Arithmetic of forward and backward."""
-    loss: Callable[..., Tensor | tuple[Tensor, ...]] = losses.classes
+    loss: Loss = losses.classes
     """Outputs and targets to the loss, summed over the targets; several where it is a sum of means."""
     hiding: Hiding | None = None
     """Which tokens are hidden in each step; None: none are."""
@@ -121,40 +121,37 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
     """
     total = config.order.total_steps
     state.model.train()
-    sparse = sparse_words(state.model)
-    gradients = Gradients(state.model, sparse, num_flags=_FIRST_RANK + io.group.world)
+    arithmetic = Arithmetic(loss=config.loss, dtype=config.dtype, device=io.device, seed=config.seed)
+    strategy = strategy_of(state, group=io.group, arithmetic=arithmetic, num_flags=_FIRST_RANK + io.group.world)
     while state.step < total:
         started = time.monotonic()
         micro_batches = config.order.micro_batches(state.step)
         samples = np.concatenate(micro_batches)
         key = (config.seed, config.order.epoch_of(state.step), state.step)
         inputs = StepData(data, micro_batches, hiding=config.hiding, key=key)
-        words = torch.from_numpy(inputs.words if sparse is not None else _NO_ROWS).to(io.device)
+        words = torch.from_numpy(_NO_ROWS if state.model.is_tied else inputs.words).to(io.device)
 
         # Forward and backward of this process's share; the gradient is that of the mean loss of the global batch.
-        loss = 0.0
-        for index in order.dealt(len(micro_batches), rank=io.group.rank, world=io.group.world):
-            torch.manual_seed(dropout_seed(config.seed, state.step, index))
-            share = _loss(state.model, inputs.batch(index, device=io.device), config, inputs.num_targets)
-            share.backward()
-            loss += float(share.detach())
-
-        # One sum over processes: gradients, loss, and what any process wants.
+        work = Work(data=inputs, step=state.step)
         is_stopped = io.is_stopped()
-        flags = _flags(io, loss=loss, is_stopped=is_stopped, step=state.step + 1)
         try:
-            sums = gradients.sum(io.group, words, flags=flags)
+            loss = strategy.accumulate(work)
+
+            # One sum over processes: gradients, loss, and what any process wants.
+            flags = _flags(io, loss=loss, is_stopped=is_stopped, step=state.step + 1)
+            sums = strategy.sum(words, flags=flags)
         except PeerLostError:  # the state is that of the last step still
-            save(config, state, io.rescues, world=io.group.world)
+            if io.rescues is not None:
+                save(config, state, io.rescues, world=io.group.world)
             raise
-        norm = gradients.clip(words, max_norm=optim.MAX_NORM)
+        norm = strategy.clip(words, max_norm=optim.MAX_NORM)
         _refuse_non_finite(sums, norm, step=state.step + 1)
 
         # The same step in every process.
         for parameters in state.optimizer.param_groups:
             parameters["lr"] = optim.lr_at(state.step, schedule=config.schedule)
         state.optimizer.step()
-        gradients.clear(words)
+        strategy.clear(words)
         state.step += 1
 
         stopped, due = sums[_STOP] > 0, sums[_SAVE] > 0
@@ -165,24 +162,10 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         if stopped and (is_stopped or io.is_called is None):
             return state.step >= total
         if (stopped or sums[_LEAVE] > 0) and state.step < total:
+            if state.is_split and not stopped:  # no process has all of it, so the next group reads it from storage
+                save(config, state, io.saves, world=io.group.world)
             raise RegroupError(f"the processes that train change after step {state.step}")
     return True
-
-
-def dropout_seed(seed: int, step: int, micro_batch: int) -> int:
-    """Return the seed of one micro-batch's dropout, the same whichever process computes it."""
-    digest = hashlib.blake2b(f"{seed}/{step}/{micro_batch}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
-def _loss(model: Any, batch: Batch, config: TrainConfig, num_targets: tuple[int, ...]) -> Tensor:
-    """Return the micro-batch's share of the step's mean loss."""
-    chosen = () if batch.chosen is None else (batch.chosen,)
-    with precision.autocast(config.dtype, device=batch.ids.device):
-        outputs = model(batch.ids, batch.type_ids, batch.mask, *chosen)
-    sums = config.loss(outputs, batch.labels)
-    parts = sums if isinstance(sums, tuple) else (sums,)
-    return torch.stack([part / count for part, count in zip(parts, num_targets, strict=True)]).sum()
 
 
 def _flags(io: Io, *, loss: float, is_stopped: bool, step: int) -> list[float]:
@@ -210,10 +193,13 @@ def _refuse_non_finite(sums: list[float], norm: float, *, step: int) -> None:
 
 def save(config: TrainConfig, state: TrainState, saves: Saves | None, *, world: int) -> None:
     """Hand the state to *saves* in a world of so many processes; nothing when that is None or no step is done yet."""
-    if saves is None or state.step == 0:
+    if state.step == 0:
+        return
+    tensors = state.gathered()
+    if saves is None:
         return
     saves.save(
-        state.tensors(),
+        tensors,
         state.meta(),
         step=state.step,
         total_steps=config.order.total_steps,

@@ -38,11 +38,13 @@ from bertjob_trainer import (
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.checkpoint import Checkpoints
 from bertjob_trainer.evaluate import evaluate
-from bertjob_trainer.group import PeerLostError, from_first
+from bertjob_trainer.group import PeerLostError, RegroupError, from_first
 from bertjob_trainer.inputs import Examples, Paths
 from bertjob_trainer.machine import Machine
 from bertjob_trainer.memory import Memory
 from bertjob_trainer.meter import Meter
+from bertjob_trainer.parallel import starting
+from bertjob_trainer.parallel.axes import axes_of
 from bertjob_trainer.resume import from_survivor, resume
 from bertjob_trainer.settings import Settings
 from bertjob_trainer.state import TrainState
@@ -89,11 +91,10 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
     config = BertConfig.from_dict(bert_config.read(paths.model)).with_dropout(job.spec.training.dropout)
     folder = inputs.encoded_folder(job, run.digests, given.scratch)
     examples = memory.examples or inputs.encode(paths, job, config=config, folder=folder)
-    if memory.state is None:
+    if memory.state is None or memory.state.is_split:  # parts of another grid are of no use
         built = build_model(job, paths, examples, config=config)
-        memory.state = TrainState.start(built.to(machine.device), weight_decay=job.spec.training.weight_decay)
+        memory.state, memory.is_whole = _start(job, built, machine), False
     state = memory.state
-    model = state.model
     keep = job.spec.training.checkpoint.keep
     checkpoints = memory.checkpoints or Checkpoints(run.storage, run.uri, keep, given.attempt, run.id)
     memory.examples, memory.checkpoints = examples, checkpoints
@@ -107,15 +108,15 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
     # Training.
     try:
         finished = _train(given, memory, examples, machine, checkpoints, stop)
-    except PeerLostError:
-        if memory.is_called is None:
-            await_rescue(checkpoints)
+    except PeerLostError as error:
+        _before_leaving(error, memory, checkpoints)
         raise
     if not finished:
         checkpoints.wait()
         return None
 
     # Evaluation, publication, commit.
+    model = state.whole_model()
     scores = _scores(model, examples, machine)
     result = None
     if first:
@@ -132,6 +133,14 @@ def is_rescuer(given: Settings) -> bool:
     more, because each sends the whole state.
     """
     return given.rank in (0, given.local_world)
+
+
+def _before_leaving(error: PeerLostError, memory: Memory, checkpoints: Checkpoints) -> None:
+    """Wait for commits without which the next group would lose steps."""
+    if memory.is_called is None:
+        await_rescue(checkpoints)
+    elif memory.state is not None and memory.state.is_split and isinstance(error, RegroupError):
+        _settle(checkpoints)
 
 
 def await_rescue(checkpoints: Checkpoints) -> None:
@@ -160,6 +169,12 @@ def build_model(job: BertJob, paths: Paths, examples: Examples, *, config: BertC
     same = [known.get(str(number)) for number in range(len(known))] == list(labels)
     weights.load(model, paths.model, with_head=same)
     return model
+
+
+def _start(job: BertJob, built: nn.Module, machine: Machine) -> TrainState:
+    training, group = job.spec.training, machine.group
+    axes = axes_of(training.parallelism, world=group.world)
+    return starting.start(built, axes, group=group, device=machine.device, weight_decay=training.weight_decay)
 
 
 def _run_of(job: BertJob, paths: Paths, machine: Machine, memory: Memory) -> Run:
@@ -205,10 +220,11 @@ def _train(  # the stage where everything meets
         loss=losses.OF[examples.task.loss],
         hiding=examples.hiding,
     )
-    rescues = checkpoints if is_rescuer(given) else None
+    rescues = checkpoints if is_rescuer(given) and not state.is_split else None
 
     def rescue() -> None:
-        loop.save(config, state, rescues, world=group.world)
+        if rescues is not None:
+            loop.save(config, state, rescues, world=group.world)
         await_rescue(checkpoints)
 
     memory.rescue = rescue

@@ -78,7 +78,7 @@ def test_bad_lines_are_named(tmp_path: Path) -> None:
 def test_gaps_are_the_same_every_time_and_can_be_sent(tmp_path: Path) -> None:
     """What a client would send encodes to what is judged; the targets are the hidden words that are one piece."""
     task, reader = MaskedLanguage(), encoder(tmp_path)
-    path = written(tmp_path, "\n\n".join(["the cat sat", "catly dogs ran very good", "good", "dog!", "..."]))
+    path = written(tmp_path, "the cat sat\n\ncatly dogs ran very good\n\ngood\n\ndog!\n\n...\n")
     examples = list(task.read(path, data(), labels=None))
     features = task.encode(examples, (), encoder=reader)
     asked = task.encode_asked([task.asked(example) for example in examples], encoder=reader)
