@@ -100,12 +100,39 @@ def _gate_has_subject(spec: JobSpec) -> bool:
     return spec.gate is None or spec.optimize is not None
 
 
+_LABELLED: Final = ("single-label", "multi-label", "regression")
+_PROBLEMS: Final = {
+    "sequence-classification": _LABELLED,
+    "sentence-pair": _LABELLED,
+    "question-answering": ("unanswerable",),
+    "embedding": ("positive-pairs",),
+}
+
+
 def _problem_fits_task(spec: JobSpec) -> bool:
-    return spec.model.problem is None or spec.model.task in ("sequence-classification", "sentence-pair")
+    return spec.model.problem is None or spec.model.problem in _PROBLEMS.get(spec.model.task, ())
 
 
-def _no_labels_of_numbers(spec: JobSpec) -> bool:
-    return spec.model.problem != "regression" or spec.model.labels is None
+def _problems_cel() -> str:
+    cases = (f"self.model.task == '{task}' && self.model.problem in {list(known)}" for task, known in _PROBLEMS.items())
+    return "!has(self.model.problem) || " + " || ".join(cases)
+
+
+def _labels_have_outputs(spec: JobSpec) -> bool:
+    has_none = spec.model.problem == "regression" or spec.model.task in ("question-answering", "embedding")
+    return spec.model.labels is None or not has_none
+
+
+def _pooling_fits_task(spec: JobSpec) -> bool:
+    return spec.model.pooling is None or spec.model.task == "embedding"
+
+
+def _no_head_on_vectors(spec: JobSpec) -> bool:
+    return spec.model.task != "embedding" or spec.model.head.layers == 0
+
+
+def _pairs_have_others(spec: JobSpec) -> bool:
+    return spec.model.problem != "positive-pairs" or spec.training.micro_batch_size > 1
 
 
 def _vocabulary_of_preset(spec: JobSpec) -> bool:
@@ -200,14 +227,30 @@ RULES: Final = (
         cel="!has(self.gate) || has(self.optimize)",
     ),
     Rule(
-        message="spec.model.problem: only sequence-classification and sentence-pair have one; remove it",
+        message="spec.model.problem: does not belong to this task; remove it, or choose one of the task's own",
         holds=_problem_fits_task,
-        cel="!has(self.model.problem) || self.model.task in ['sequence-classification', 'sentence-pair']",
+        cel=_problems_cel(),
     ),
     Rule(
-        message="spec.model.labels: regression has numbers and no labels; remove them",
-        holds=_no_labels_of_numbers,
-        cel="!has(self.model.problem) || self.model.problem != 'regression' || !has(self.model.labels)",
+        message="spec.model.labels: regression, question-answering and embedding have no labels; remove them",
+        holds=_labels_have_outputs,
+        cel="!has(self.model.labels) || !(self.model.task in ['question-answering', 'embedding'] || "
+        "has(self.model.problem) && self.model.problem == 'regression')",
+    ),
+    Rule(
+        message="spec.model.pooling: only embedding has one; remove it",
+        holds=_pooling_fits_task,
+        cel="!has(self.model.pooling) || self.model.task == 'embedding'",
+    ),
+    Rule(
+        message="spec.model.head: embedding has no head, its output is the pooled vector; remove head",
+        holds=_no_head_on_vectors,
+        cel="self.model.task != 'embedding' || self.model.head.layers == 0",
+    ),
+    Rule(
+        message="spec.training.microBatchSize: positive-pairs are told from the others of their micro-batch; choose 2 or more",
+        holds=_pairs_have_others,
+        cel="!has(self.model.problem) || self.model.problem != 'positive-pairs' || self.training.microBatchSize > 1",
     ),
     Rule(
         message="spec.model.vocabulary: only preset:// starts without one, every other source has its own; remove it",

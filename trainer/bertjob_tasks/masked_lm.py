@@ -24,7 +24,7 @@ from bertjob_tasks import columns, passages
 from bertjob_tasks.encoding import Encoded, Encoder
 from bertjob_tasks.masking import RATE
 from bertjob_tasks.passages import Gapped, Passage
-from bertjob_tasks.task import IGNORED, Answer, Array, Asked, Column, Features, Reads, Task, is_finite_like
+from bertjob_tasks.task import IGNORED, Answer, Array, Asked, Column, Features, Reads, Task, Windows, is_finite_like
 
 TOP: Final = 10
 """Words that a served model gives for each gap."""
@@ -102,9 +102,11 @@ class MaskedLanguage(Task[Passage]):
         gaps = gaps_of(gapped, inputs, encoder=encoder)
         return Features(tuple(inputs), targets_of(inputs, gaps, encoder=encoder), Gold(gaps))
 
-    def reduce(self, outputs: Array) -> tuple[float, ...]:
+    def reduce(self, outputs: Sequence[Array], tokens: Sequence[Encoded]) -> tuple[float, ...]:
         """Return the likeliest word of each gap; rows without one are those of other texts of a batch."""
-        return tuple(outputs[outputs[:, 0] >= 0, TOP].tolist())
+        del tokens
+        (rows,) = outputs
+        return tuple(rows[rows[:, 0] >= 0, TOP].tolist())
 
     def statistics(self, features: Features, answers: Sequence[float]) -> Array:
         """Return how many gaps are filled in right, and how many are judged, (N, 2)."""
@@ -130,17 +132,19 @@ class MaskedLanguage(Task[Passage]):
         """Return the passage with its gaps."""
         return passages.gapped(example.text, rate=RATE).text
 
-    def encode_asked(self, items: Sequence[Asked], *, encoder: Encoder) -> list[Encoded]:
+    def encode_asked(self, items: Sequence[Asked], *, encoder: Encoder) -> list[Windows]:
         """Return the token ids of texts, in which ``[MASK]`` is that token."""
-        return encoder.encode([item if isinstance(item, str) else " ".join(item) for item in items])
+        texts = [item if isinstance(item, str) else " ".join(item) for item in items]
+        return [(item,) for item in encoder.encode(texts)]
 
     def decode(
-        self, outputs: Array, tokens: Encoded, asked: Asked, *, labels: Sequence[str], with_scores: bool
+        self, outputs: Sequence[Array], tokens: Windows, asked: Asked, *, labels: Sequence[str], with_scores: bool
     ) -> Answer:
         """Return ``masks``: for each gap the likeliest words with their probabilities; with scores twice as many."""
         del tokens, asked, labels
         shown = TOP if with_scores else _SHOWN
-        rows = outputs[outputs[:, 0] >= 0]
+        (rows,) = outputs
+        rows = rows[rows[:, 0] >= 0]
         return {"masks": [self._named(row[:shown], row[TOP : TOP + shown]) for row in rows]}
 
     def _named(self, chances: Array, numbers: Array) -> list[dict[str, Any]]:

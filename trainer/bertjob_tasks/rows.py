@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from bertjob_tasks import questions
 from bertjob_tasks.errors import DataError, EncodingError, Place, RowError, SyntaxRowError, UnsupportedError
 
 Row = tuple[Place, Mapping[str, Any] | RowError]
@@ -27,9 +28,14 @@ TAGGED: Final[Mapping[str, tuple[str, ...]]] = {
     "jsonl": TABLES["jsonl"],
 }
 """Formats with a tag for each word."""
+QUESTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "squad": (".json",),
+    "jsonl": TABLES["jsonl"],
+}
+"""Formats with questions on texts."""
 PLAIN: Final[Mapping[str, tuple[str, ...]]] = {"text": (".txt", ".text"), **TABLES}
 """Formats with texts alone."""
-SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {**TABLES, **TAGGED, **PLAIN}
+SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {**TABLES, **TAGGED, **QUESTIONS, **PLAIN}
 """Every readable format."""
 WORDS: Final = "words"
 TAGS: Final = "tags"
@@ -178,4 +184,5 @@ _READERS: Final[Mapping[str, Callable[[str, Iterator[str], str], Iterator[Row]]]
     "jsonl": _json_lines,
     "conll": _conll,
     "text": _plain,
+    "squad": lambda name, lines, _: questions.rows(name, lines),
 }

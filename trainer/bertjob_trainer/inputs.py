@@ -138,7 +138,7 @@ def encode(paths: Paths, job: BertJob, *, config: BertConfig, folder: Path) -> E
     if data.max_sequence_length > config.max_position_embeddings:
         got, most = data.max_sequence_length, config.max_position_embeddings
         raise DataError(f"spec.data.maxSequenceLength: got {got}, the model has {most} positions; lower it")
-    encoder = Encoder.from_folder(paths.model, max_length=data.max_sequence_length)
+    encoder = Encoder.from_folder(paths.model, max_length=data.max_sequence_length, stride=data.stride)
     if encoder.vocab_size > config.vocab_size:
         got, most = encoder.vocab_size, config.vocab_size
         raise ModelFolderError(f"model folder: the tokenizer has {got} tokens, config.json {most}; files do not match")
@@ -156,7 +156,7 @@ def encode(paths: Paths, job: BertJob, *, config: BertConfig, folder: Path) -> E
     return Examples(
         task=task,
         labels=names,
-        train=mapped.dataset(folder, pad_id=encoder.pad_id, per_token=_per_token(task) and not task.hides),
+        train=mapped.dataset(folder, pad_id=encoder.pad_id, per_token=task.has_token_targets and not task.hides),
         validation=held_out(paths.validation),
         test=held_out(paths.test) if paths.test else None,
         hiding=_hiding(task, job, encoder),
@@ -185,9 +185,4 @@ def _hiding(task: Task[Any], job: BertJob, encoder: Encoder) -> Hiding | None:
 
 
 def _dataset(features: Features, task: Task[Any], encoder: Encoder) -> Dataset:
-    return Dataset.of(features.inputs, features.targets, pad_id=encoder.pad_id, per_token=_per_token(task))
-
-
-def _per_token(task: Task[Any]) -> bool:
-    """Return whether each token has a target."""
-    return task.reads == "tokens" or task.hides
+    return Dataset.of(features.inputs, features.targets, pad_id=encoder.pad_id, per_token=task.has_token_targets)

@@ -29,6 +29,11 @@ def values(outputs: Tensor, targets: Tensor) -> Tensor:
     return functional.mse_loss(outputs.float(), targets, reduction="sum") / targets.shape[-1]
 
 
+def spans(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy of a span's two ends: logits (B, L, 2), token numbers (B, 2)."""
+    return functional.cross_entropy(logits.float(), targets, reduction="sum") / 2
+
+
 def words_and_order(outputs: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Return the cross-entropies of hidden tokens, (M, V) and (M,), and of pairs of texts, (B, 2) and (B,)."""
     return classes(outputs[0], targets[0]), classes(outputs[1], targets[1])
@@ -38,6 +43,7 @@ OF: Final[Mapping[Loss, Callable[..., Tensor | tuple[Tensor, ...]]]] = {
     "classes": classes,
     "flags": flags,
     "values": values,
+    "spans": spans,
     "words-and-order": words_and_order,
 }
 """Outputs and targets to the sum of each part of the loss."""

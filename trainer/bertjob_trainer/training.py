@@ -164,9 +164,12 @@ def build_model(job: BertJob, paths: Paths, examples: Examples, *, config: BertC
     )
     if presets.name_of(job.spec.model.source) is not None:
         return model
-    # A source that was trained for the same labels keeps its head.
-    known = bert_config.read(paths.model).get("id2label") or {}
+    # A source that was trained for the same labels, or for the same task without labels, keeps its head.
+    source = bert_config.read(paths.model)
+    known = source.get("id2label") or {}
     same = [known.get(str(number)) for number in range(len(known))] == list(labels)
+    if not task.has_labels:
+        same = task.architecture in (source.get("architectures") or ())
     weights.load(model, paths.model, with_head=same)
     return model
 

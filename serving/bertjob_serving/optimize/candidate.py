@@ -42,25 +42,25 @@ BUILDERS: Final[dict[str, Builder]] = {
 def produce(method: str, folder: Path) -> Outcome:
     """Build, measure and complete the artifact folder of *method* within the working folder; FP32 comes first."""
     bundle, tell = Bundle.load(folder), progress.teller(folder, method)
-    target, count = folder / method, len(bundle.heldout)
+    target, count = folder / method, len(bundle.counts)
     _log.info("%s: building", method)
     tell("building", 0)
     trained, settings = read_trained(folder / MODEL), bundle.settings
     task, threads = task_of(settings.task, settings.problem), settings.threads
 
     def build(store: graph.Store) -> ov.Model:
-        return graph.build(trained, store=store, reads=task.reads, sep_id=settings.sep_id)
+        return graph.build(trained, store=store, reads=task.reads, sep_id=settings.sep_id, mask_id=settings.mask_id)
 
     ir.save(BUILDERS[method](build, bundle), target)
     own = engine.Engine(target, threads=threads)
     _log.info("%s: answering %d held-out texts", method, count)
     answers = measure.answers(
         own,
-        bundle.heldout,
+        bundle.items,
         reduce=task.reduce,
         answered=lambda done: tell(f"{done} of {count} held-out texts answered", done),
     )
-    _log.info("%s: timing %d texts", method, min(count, bundle.settings.timed_texts))
+    _log.info("%s: timing %d texts", method, min(len(bundle.heldout), bundle.settings.timed_texts))
     tell("timing", count)
     mix, longest = _times(method, own, bundle, folder)
     _write_tokenizer(folder / MODEL, target / TOKENIZER)

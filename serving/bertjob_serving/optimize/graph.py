@@ -7,8 +7,8 @@ table, of a pair they follow from where its first text ends); query, key and val
 [CLS] alone, the last layer is computed for it alone.
 
 Shapes: B texts, S tokens, H hidden size, L labels, N heads, D = H / N.
-Source: Devlin et al. 2018 (arXiv:1810.04805); tensor names of Hugging Face's BertForSequenceClassification and
-BertForTokenClassification.
+Source: Devlin et al. 2018 (arXiv:1810.04805); tensor names of Hugging Face's BertForSequenceClassification,
+BertForTokenClassification and BertForQuestionAnswering.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,9 @@ import numpy as np
 import openvino as ov
 from openvino import opset15 as ops
 
+from bertjob_serving.optimize import gaps
 from bertjob_serving.optimize.weights import Array, BertConfig, Trained
+from bertjob_tasks.masked_lm import TOP
 from bertjob_tasks.task import Reads
 
 INPUT_IDS: Final = "input_ids"
@@ -55,15 +57,19 @@ class Float32:
         return ops.gather(ops.constant(values, name=name), ids, _index(0, f"{name}.axis"), name=f"{name}.rows")
 
 
-def build(trained: Trained, *, store: Store, reads: Reads = "first", sep_id: int | None = None) -> ov.Model:
+def build(
+    trained: Trained, *, store: Store, reads: Reads = "first", sep_id: int | None = None, mask_id: int | None = None
+) -> ov.Model:
     """
     Return the model: ``input_ids`` and ``attention_mask`` (B, S) int32 to ``logits`` float32.
 
     Args:
         trained: the model's tensors.
         store: how weights stand in the graph.
-        reads: "first": the head reads [CLS], logits are (B, L); "tokens": it reads all, they are (B, S, L).
+        reads: "first": the head reads [CLS], logits are (B, L); else it reads all, they are (B, S, L).
         sep_id: id of [SEP] for pairs of texts; None: every input is one text.
+        mask_id: id of [MASK], for a head that fills it in: outputs are (B, K, 2 T) as ``masked_lm`` describes them, where K is
+            the most gaps of a text and rows without a gap are -1; None: any other head.
 
     Raises:
         ValueError: a tensor is missing or has another shape than the configuration says.
@@ -81,7 +87,7 @@ def build(trained: Trained, *, store: Store, reads: Reads = "first", sep_id: int
         hidden = graph.layer(index, hidden, bias, only_cls=only_cls)
     if reads == "first":
         hidden = graph.pool(ops.squeeze(hidden, _index(1, "cls.axis"), name="cls"))
-    logits = graph.classify(hidden)
+    logits = graph.classify(hidden) if mask_id is None else graph.fill(hidden, gaps.find(ids, mask_id))
     logits.output(0).set_names({LOGITS})
     return ov.Model([ops.result(logits, name="logits.result")], [ids, mask], "bert-classifier")
 
@@ -153,7 +159,17 @@ class _Graph:
         while f"head.{index}.weight" in self._tensors:
             x = ops.gelu(self._linear(f"head.{index}", x), "erf", name=f"head.{index}.activation")
             index += 1
-        return self._linear("classifier", x)
+        return self._linear("qa_outputs" if "qa_outputs.weight" in self._tensors else "classifier", x)
+
+    def fill(self, hidden: Node, found: gaps.Gaps) -> Node:
+        """Return the likeliest words (B, K, 2 T) of the gaps among states (B, S, H)."""
+        base = "cls.predictions"
+        x = gaps.picked(hidden, found, name=f"{base}.states")
+        x = self._activate(self._linear(f"{base}.transform.dense", x), f"{base}.transform.activation")
+        x = self._norm(x, f"{base}.transform.LayerNorm")
+        words = self._tensor("bert.embeddings.word_embeddings.weight", None, self._config.hidden_size)
+        logits = self._product(f"{base}.decoder", x, words, self._tensor(f"{base}.bias", len(words)))
+        return gaps.likeliest(logits, found, top=TOP)
 
     def _attention(self, base: str, queried: Node, hidden: Node, bias: Node) -> Node:
         names = ("query", "key", "value")

@@ -1,6 +1,7 @@
 """KServe's REST server around one model, on the address and port that we choose."""
 
 import asyncio
+import dataclasses
 import functools
 import logging
 import signal
@@ -23,13 +24,15 @@ def load(settings: Settings) -> tuple[Artifact, Worker]:
     artifact = open_artifact(settings.model_dir)
     own = engine.Engine(artifact.folder, threads=cpu.available())
     check_answers(artifact, own)
-    encoder = Encoder.from_folder(artifact.folder, max_length=artifact.manifest.max_sequence_length)
+    length, stride = artifact.manifest.max_sequence_length, artifact.manifest.stride
+    encoder = Encoder.from_folder(artifact.folder, max_length=length, stride=stride)
     _log.info(
         "loaded %s (%s), %d golden answers are right",
         artifact.manifest.sha256,
         artifact.manifest.method,
         len(artifact.golden),
     )
+    artifact = dataclasses.replace(artifact, task=artifact.task.with_vocabulary(encoder))
     encode = functools.partial(artifact.task.encode_asked, encoder=encoder)
     return artifact, Worker(encode=encode, infer=own.logits, pad_id=encoder.pad_id, limits=settings.limits)
 

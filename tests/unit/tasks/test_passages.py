@@ -81,7 +81,7 @@ def test_gaps_are_the_same_every_time_and_can_be_sent(tmp_path: Path) -> None:
     path = written(tmp_path, "the cat sat\n\ncatly dogs ran very good\n\ngood\n\ndog!\n\n...\n")
     examples = list(task.read(path, data(), labels=None))
     features = task.encode(examples, (), encoder=reader)
-    asked = task.encode_asked([task.asked(example) for example in examples], encoder=reader)
+    asked = [item for (item,) in task.encode_asked([task.asked(example) for example in examples], encoder=reader)]
     assert [item.ids.tolist() for item in asked] == [item.ids.tolist() for item in features.inputs]
     gaps = [item.ids.tolist().count(MASK) for item in features.inputs]
     assert gaps == [1, 1, 1, 1, 0]
@@ -109,13 +109,13 @@ def test_gaps_are_answered_with_words(tmp_path: Path) -> None:
     ids = np.arange(5, 5 + TOP, dtype=np.float32)
     row = np.concatenate([np.linspace(0.5, 0.05, TOP, dtype=np.float32), ids])
     outputs = np.stack([row, np.full(2 * TOP, -1, np.float32)])
-    (tokens,) = task.encode_asked(["the [MASK] sat"], encoder=encoder(tmp_path))
+    ((tokens,),) = task.encode_asked(["the [MASK] sat"], encoder=encoder(tmp_path))
     assert tokens.ids.tolist() == [2, 5, MASK, 7, 3]
-    answer = task.decode(outputs, tokens, "the [MASK] sat", labels=(), with_scores=False)
+    answer = task.decode([outputs], (tokens,), "the [MASK] sat", labels=(), with_scores=False)
     assert [item["token"] for item in answer["masks"][0]] == VOCAB[5:10]
     assert answer["masks"][0][0]["score"] == pytest.approx(0.5)
-    assert len(task.decode(outputs, tokens, "", labels=(), with_scores=True)["masks"][0]) == TOP
-    assert task.reduce(outputs) == (5.0,)
+    assert len(task.decode([outputs], (tokens,), "", labels=(), with_scores=True)["masks"][0]) == TOP
+    assert task.reduce([outputs], (tokens,)) == (5.0,)
 
     moved = outputs.copy()
     moved[0, :TOP] -= 0.01
