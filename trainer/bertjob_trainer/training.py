@@ -215,13 +215,9 @@ def _train(  # the stage where everything meets
         reporter.report(meter.progress(step, committed=saves.committed if saves is not None else None))
 
     report(None)
+    loss = losses.OF[examples.task.loss]
     config = loop.TrainConfig(
-        order=plan,
-        schedule=schedule,
-        seed=spec.seed,
-        dtype=machine.dtype,
-        loss=losses.OF[examples.task.loss],
-        hiding=examples.hiding,
+        order=plan, schedule=schedule, seed=spec.seed, dtype=machine.dtype, loss=loss, hiding=examples.hiding
     )
     rescues = checkpoints if is_rescuer(given) and not state.is_split else None
 
