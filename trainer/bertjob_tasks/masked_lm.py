@@ -48,7 +48,7 @@ class MaskedLanguage(Task[Passage]):
     """Masked language modelling; judged by the share of gaps that are filled in right."""
 
     name = "masked-lm"
-    reads: ClassVar[Reads] = "masked"
+    reads: Reads = "masked"
     metric = "maskedAccuracy"
     has_labels = False
     architecture = "BertForMaskedLM"

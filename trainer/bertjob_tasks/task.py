@@ -20,8 +20,8 @@ from bertjob_tasks.encoding import Encoded, Encoder
 
 Array = NDArray[Any]
 E = TypeVar("E")
-Reads = Literal["first", "tokens", "spans", "masked", "masked-pairs"]
-Loss = Literal["classes", "flags", "values", "spans", "words-and-order"]
+Reads = Literal["first", "tokens", "spans", "mean", "cls", "masked", "masked-pairs"]
+Loss = Literal["classes", "flags", "values", "spans", "cosine", "contrastive", "words-and-order"]
 Answer = Mapping[str, Any]
 Asked = str | tuple[str, ...]
 """What is asked: a text, or texts that belong together; for a task that takes words, the words of one text."""
@@ -77,13 +77,17 @@ class Task(ABC, Generic[E]):
     """``spec.model.task``."""
     problem: str | None = None
     """``spec.model.problem``; None: the task's default."""
-    reads: ClassVar[Reads] = "first"
+    reads: Reads = "first"
     """
-    What the head reads: the pooled first token, or every token; of spans it says for every token: first, and last. Or hidden
-    tokens, which it names, of texts or of pairs of them.
+    What the head reads: the pooled first token, or every token; of spans it says for every token: first, and last. Masked: it names
+    hidden tokens of texts, or of pairs of them. Mean and cls: there is no head, the outputs are the mean of all tokens or the first
+    one, of length 1.
     """
-    loss: ClassVar[Loss] = "classes"
-    """Cross-entropy over classes or over a span's ends, binary cross-entropy of flags, or squared error of values."""
+    loss: Loss = "classes"
+    """
+    Cross-entropy over classes or over a span's ends, binary cross-entropy of flags, squared error of values or of the cosine of
+    two vectors, or cross-entropy over which vectors belong together; of pairs with hidden tokens it has two parts.
+    """
     metric: ClassVar[str]
     """Name of the metric that decides; a fraction where more is better."""
     has_labels: ClassVar[bool] = True
@@ -98,6 +102,8 @@ class Task(ABC, Generic[E]):
     """A client may send a text as the list of its words."""
     outputs: ClassVar[Mapping[str, str]]
     """Name and datatype of the columns that always come (Open Inference Protocol)."""
+    output_rank: ClassVar[int] = 1
+    """Axes of these columns; the first one counts items."""
 
     @property
     def answers_tokens(self) -> bool:
@@ -125,16 +131,16 @@ class Task(ABC, Generic[E]):
 
     @abstractmethod
     def encode(self, examples: Sequence[E], labels: Sequence[str], *, encoder: Encoder) -> Features:
-        """Return the examples as token ids and targets."""
+        """Return held-out examples as token ids, with what answers are judged by."""
+
+    def encode_training(self, examples: Sequence[E], labels: Sequence[str], *, encoder: Encoder) -> Features:
+        """Return training examples as token ids and targets; the same as held-out ones unless a task says otherwise."""
+        return self.encode(examples, labels, encoder=encoder)
 
     @property
     def hides(self) -> bool:
         """Return whether tokens are hidden from the model, to be filled in."""
         return self.reads in ("masked", "masked-pairs")
-
-    def encode_training(self, examples: Sequence[E], labels: Sequence[str], *, encoder: Encoder) -> Features:
-        """Return what is trained on; as ``encode`` where nothing is hidden anew in each step."""
-        return self.encode(examples, labels, encoder=encoder)
 
     def texts(self, example: E) -> tuple[str, ...]:
         """Return the texts of an example as they are in the data."""
@@ -204,6 +210,11 @@ class Task(ABC, Generic[E]):
     @abstractmethod
     def same(self, recorded: Array, got: Array, *, tolerance: float) -> bool:
         """Return whether the outputs *got* for one input mean what was *recorded*, of one shape and finite, within *tolerance*."""
+
+    def files(self, *, hidden_size: int, max_length: int) -> Mapping[str, Any]:
+        """Return JSON files, by path, that the exported model has besides those of every task."""
+        del hidden_size, max_length
+        return {}
 
 
 def metric_of(task: Task[Any], features: Features, answers: Sequence[float]) -> float:

@@ -143,7 +143,7 @@ def encode(paths: Paths, job: BertJob, *, config: BertConfig, folder: Path) -> E
         got, most = encoder.vocab_size, config.vocab_size
         raise ModelFolderError(f"model folder: the tokenizer has {got} tokens, config.json {most}; files do not match")
     task = registry.of_spec(job.spec.model)
-    if len(task.inputs) > config.type_vocab_size:
+    if config.type_vocab_size < (2 if task.reads == "masked-pairs" else len(task.inputs)):
         got = config.type_vocab_size
         raise ModelFolderError(f"config.json: type_vocab_size is {got}, pairs of texts need 2; use another model")
     mapped.once(folder, lambda: _training(task, paths.train, job, encoder))

@@ -1,13 +1,14 @@
 """Everything that must survive a restart, named in one place."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import torch
 from torch import Tensor, nn
 
 from bertjob_trainer import optim
+from bertjob_trainer.course import Course
 from bertjob_trainer.group import Group
 
 MOMENTS: Final = ("exp_avg", "exp_avg_sq")
@@ -16,7 +17,7 @@ MOMENTS: Final = ("exp_avg", "exp_avg_sq")
 @dataclass(slots=True, kw_only=True)
 class TrainState:
     """
-    Model, optimizer and position.
+    Model, optimizer, position and the way there.
 
     Data order and dropout are functions of the step, so no generator's state is part of it.
     """
@@ -25,6 +26,8 @@ class TrainState:
     optimizer: torch.optim.AdamW
     step: int = 0
     """Optimizer steps that the model contains."""
+    course: Course = field(default_factory=Course)
+    """How it came there."""
 
     @classmethod
     def start(cls, model: nn.Module, *, weight_decay: float) -> Self:
@@ -55,7 +58,7 @@ class TrainState:
 
     def meta(self) -> dict[str, Any]:
         """Return what is not a tensor, as JSON values."""
-        return {"step": self.step}
+        return {"step": self.step, "course": self.course.to_json()}
 
     def restore(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         """Overwrite the state with a saved one of the same model, in place."""
@@ -65,6 +68,8 @@ class TrainState:
             for name, tensor in own.items():
                 tensor.copy_(tensors[name])
         self.move_to(int(meta["step"]))
+        if "course" in meta:
+            self.course = Course.from_json(meta["course"])
 
     def fill(self, tensors: Mapping[str, Tensor] | None, step: int, *, group: Group) -> None:
         """
