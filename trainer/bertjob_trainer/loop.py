@@ -138,8 +138,7 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         started = time.monotonic()
         micro_batches = config.order.micro_batches(state.step)
         samples = np.concatenate(micro_batches)
-        key = (config.seed, config.order.epoch_of(state.step), state.step)
-        inputs = StepData(data, micro_batches, hiding=config.hiding, key=key)
+        inputs = StepData(data, micro_batches, hiding=config.hiding, key=_key(config, state.step))
         words = torch.from_numpy(_NO_ROWS if state.model.is_tied else inputs.words).to(io.device)
 
         # Forward and backward of this process's share; the gradient is that of the mean loss of the global batch.
@@ -177,6 +176,11 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         if leaves:
             raise RegroupError(f"the processes that train change after step {state.step}")
     return True
+
+
+def _key(config: TrainConfig, step: int) -> tuple[int, int, int]:
+    """Return what decides which tokens are hidden in a step: seed, epoch and step."""
+    return config.seed, config.order.epoch_of(step), step
 
 
 def is_over(config: TrainConfig, state: TrainState) -> bool:
