@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from bertjob_tasks import questions
+from bertjob_tasks import parquet, questions
 from bertjob_tasks.errors import DataError, EncodingError, Place, RowError, SyntaxRowError, UnsupportedError
 
 Row = tuple[Place, Mapping[str, Any] | RowError]
@@ -21,11 +21,13 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "jsonl": (".jsonl", ".ndjson"),
     "csv": (".csv",),
     "tsv": (".tsv", ".txt"),
+    "parquet": (".parquet",),
 }
 """Formats with one example in each row, and the file names that belong to them when data is a folder."""
 TAGGED: Final[Mapping[str, tuple[str, ...]]] = {
     "conll": (".conll", ".bio", ".iob2", ".tsv", ".txt"),
     "jsonl": TABLES["jsonl"],
+    "parquet": TABLES["parquet"],
 }
 """Formats with a tag for each word."""
 QUESTIONS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -74,7 +76,10 @@ def files(path: Path, format_: str, *, formats: Mapping[str, tuple[str, ...]] = 
 
 
 def read(path: Path, format_: str) -> Iterator[Row]:
-    """Yield every row of one file; blank lines are no rows."""
+    """Yield every row of one file; blank lines are no rows. Raises DataError for a file that is none of its format."""
+    if format_ == "parquet":
+        yield from parquet.rows(path)
+        return
     # Python's universal newlines split at \r, \n and \r\n alone, never inside a JSON string or at U+2028.
     with path.open(
         encoding="utf-8-sig", errors="surrogateescape", newline="" if format_ in ("csv", "tsv") else None
