@@ -20,7 +20,7 @@ from bertjob_storage.opening import open_storage
 from bertjob_storage.protocol import AccessError, FullError, NotFoundError, PreconditionError, Storage, StorageError
 from bertjob_tasks import registry, tokenizer_files
 from bertjob_tasks.errors import DataError, ModelFolderError, UnsupportedError
-from bertjob_trainer import bert_config, presets, sources
+from bertjob_trainer import bert_config, hub, presets, sources
 
 _READ_BYTES: Final = 64 * 1024 * 1024
 """Larger data is not read here: copying it would take longer than it takes to notice a bad row in training."""
@@ -181,7 +181,9 @@ def model(job: BertJob, *, scratch: Path, env: Mapping[str, str]) -> Report:
     preset = presets.name_of(source)
     if preset is not None:
         return _preset(preset, job, scratch=scratch, env=env)
-    if uris.scheme_of(source) == "s3":
+    if source.startswith(f"{hub.SCHEME}://"):
+        names = hub.fetch(source, scratch, wanted=_is_small, env=env)
+    elif uris.scheme_of(source) == "s3":
         names = _copy_small_files(source, scratch, env=env)
     else:
         folder = sources.model_folder(source, scratch=scratch)
@@ -217,13 +219,18 @@ def _preset(name: str, job: BertJob, *, scratch: Path, env: Mapping[str, str]) -
     return _sized(job, config)
 
 
+def _is_small(name: str) -> bool:
+    """Return whether a model's file tells what it is, weights not included."""
+    return name in {bert_config.CONFIG, *tokenizer_files.NAMES}
+
+
 def _copy_small_files(source: str, scratch: Path, *, env: Mapping[str, str]) -> set[str]:
     """Copy config and tokenizer of a stored model and return the names of all its files."""
     store, base = open_storage(source, env), f"{source.rstrip('/')}/"
     names = {entry.uri.removeprefix(base) for entry in itertools.islice(store.list(base), 1000)}
     if not names:
         raise NotFoundError(f"{source}: there is nothing; check the URI, or copy the model there")
-    for name in sorted(names & {bert_config.CONFIG, *tokenizer_files.NAMES}):
+    for name in filter(_is_small, sorted(names)):
         store.download(f"{base}{name}", scratch / name)
     return names
 

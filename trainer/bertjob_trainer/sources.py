@@ -15,7 +15,7 @@ from bertjob_storage import files, folders, parallel, uris
 from bertjob_storage.opening import open_storage
 from bertjob_tasks import tokenizer_files
 from bertjob_tasks.errors import DataError, ModelFolderError, UnsupportedError
-from bertjob_trainer import bert_config
+from bertjob_trainer import bert_config, hub
 
 _VOCABULARY: Final = "spec.model.vocabulary.source"
 _NAMES: Final = (bert_config.CONFIG, bert_config.INDEX, *tokenizer_files.NAMES)
@@ -35,7 +35,10 @@ def fetch_model(source: str, *, prefix: str, scratch: Path) -> None:
         StorageError: it cannot be fetched now.
 
     """
-    if uris.scheme_of(source) == "s3":
+    scheme = source.partition("://")[0]
+    if scheme == hub.SCHEME:
+        hub.fetch(source, scratch, wanted=is_model_file)
+    elif scheme == "s3":
         shutil.rmtree(scratch, ignore_errors=True)
         _download(source, scratch, prefix=prefix)
 
@@ -47,13 +50,9 @@ def model_folder(source: str, *, scratch: Path) -> Path:
         return package_folder(rest)
     if scheme == "file":
         return _existing(uris.path_of(source), f"spec.model.source: {source}")
-    if scheme in ("s3", "preset"):
+    if scheme in ("s3", "preset", hub.SCHEME):
         return scratch
-    hints = {
-        "hf": "training pods have no way to the hub; copy the model to storage and name it storage://path",
-    }
-    hint = hints.get(scheme, "use s3://")
-    raise UnsupportedError(f"spec.model.source: got {source}, which this version cannot start from; {hint}")
+    raise UnsupportedError(f"spec.model.source: got {source}, which this version cannot start from; use s3://")
 
 
 def package_folder(path: str) -> Path:

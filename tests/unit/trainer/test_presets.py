@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoTokenizer
 from bertjob_api.job import BertJob, parse_job
 from bertjob_tasks.encoding import Encoder
 from bertjob_tasks.errors import ModelFolderError, UnsupportedError
-from bertjob_trainer import bert_config, inputs, sources
+from bertjob_trainer import bert_config, inputs
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.inputs import Paths
 from bertjob_trainer.training import build_model
@@ -88,9 +88,3 @@ def test_published_sizes() -> None:
     large = bert_config.preset("bert-large", vocab_size=30_522)
     assert (large.num_hidden_layers, large.hidden_size, large.num_attention_heads) == (24, 1024, 16)
     assert (large.intermediate_size, large.max_position_embeddings) == (4096, 512)
-
-
-def test_hub_is_named_as_unreachable(tmp_path: Path) -> None:
-    """What cannot be started from yet names another way."""
-    with pytest.raises(UnsupportedError, match="hub"):
-        sources.model_folder("hf://org/name", scratch=tmp_path)
