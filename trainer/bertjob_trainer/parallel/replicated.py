@@ -18,7 +18,12 @@ class Replicated:
         self._model = model
         self._group = group
         self._arithmetic = arithmetic
-        self._gradients = Gradients(model, sparse_words(model), num_flags=num_flags)
+        self._gradients = Gradients(model, sparse_words(model), num_flags=num_flags, dtype=arithmetic.sums)
+
+    @property
+    def sent_bytes(self) -> int:
+        """See ``Strategy.sent_bytes``."""
+        return self._gradients.sent_bytes
 
     def accumulate(self, work: Work) -> float:
         """Compute the micro-batches dealt to this process."""

@@ -44,10 +44,17 @@ class Arithmetic:
     dtype: torch.dtype
     device: torch.device
     seed: int
+    sums: torch.dtype = torch.float32
+    """In which gradients are summed over processes."""
 
 
 class Strategy(Protocol):
     """Forward, backward and sums of one step. Every process calls the same methods in the same order."""
+
+    @property
+    def sent_bytes(self) -> int | None:
+        """Return the bytes of gradients that this process sent in the newest step; None: torch alone knows."""
+        ...
 
     def accumulate(self, work: Work) -> float:
         """Add the gradients of this process's share of a step, and return its share of the step's mean loss."""
