@@ -19,7 +19,7 @@ class Ingredients:
     reads: Reads
     """What the head reads."""
     sep_id: int | None
-    mask_id: int | None
+    mask_id: int | None = None
     """Both as in ``graph.build``."""
     calibration: tuple[Array, ...]
     """Token ids (S,) of training texts."""

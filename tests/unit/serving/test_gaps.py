@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 from support.models import CONFIG
 
-from bertjob_serving.engine import Engine
-from bertjob_serving.optimize import graph, int8, ir
+from bertjob_api.spec import Optimize
+from bertjob_serving import openvino_engine
+from bertjob_serving.optimize import graph, int8, ir, recipes
 from bertjob_serving.optimize.weights import read_trained
 from bertjob_tasks.masked_lm import TOP
 from bertjob_trainer import masked_heads
@@ -29,7 +30,7 @@ def test_gaps_get_the_words_that_torch_gives_them(store: graph.Store, tolerance:
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
     built = graph.build(read_trained(tmp_path), store=store, reads="masked", mask_id=MASK)
     ir.save(built, tmp_path / "graph")
-    engine = Engine(tmp_path / "graph", threads=1)
+    engine = openvino_engine.compiled(tmp_path / "graph", threads=1)
 
     got = engine.logits(IDS, np.ones_like(IDS))
     chosen = torch.tensor([2, 4, 8])
@@ -47,3 +48,13 @@ def test_gaps_get_the_words_that_torch_gives_them(store: graph.Store, tolerance:
             assert numbers.tolist() == np.argsort(-expected, kind="stable")[:TOP].tolist()
     np.testing.assert_allclose(engine.logits_of(IDS[1]), got[1, :1], atol=0.02)
     assert engine.logits_of(IDS[2]).shape == (1, 2 * TOP)
+
+
+def test_only_what_can_be_made_is_planned() -> None:
+    """Of all candidates a task that fills in [MASK] gets those of OpenVINO with trained weights; when none is left, it is refused."""
+    wanted = Optimize(methods=("dynamic", "static", "qat"))
+    assert recipes.possible(wanted, hides=True) == ("fp32", "dynamic", "static")
+    assert recipes.possible(wanted, hides=False) == recipes.planned(wanted)
+    assert recipes.possible(None, hides=True) == ("fp32",)
+    with pytest.raises(ValueError, match="choose dynamic or static"):
+        recipes.possible(Optimize(methods=("qat",)), hides=True)
