@@ -25,9 +25,11 @@ from bertjob_trainer import (
     inputs,
     loop,
     losses,
+    masked_heads,
     optim,
     order,
     precision,
+    presets,
     publishing,
     reporting,
     weights,
@@ -75,7 +77,8 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
 
     # Model, data and state: of a survivor, else of the newest checkpoint, else of the source.
     config = BertConfig.from_dict(bert_config.read(paths.model)).with_dropout(job.spec.training.dropout)
-    examples = memory.examples or inputs.encode(paths, job, config=config)
+    folder = inputs.encoded_folder(job, run.digests, given.scratch)
+    examples = memory.examples or inputs.encode(paths, job, config=config, folder=folder)
     if memory.state is None or memory.state.is_split:  # parts of another grid are of no use
         built = build_model(job, paths, examples, config=config)
         memory.state, memory.is_whole = _start(job, built, machine), False
@@ -151,7 +154,13 @@ def build_model(job: BertJob, paths: Paths, examples: Examples, *, config: BertC
     """Return the model before the first step: the source's weights, and new ones by the job's seed where it has none."""
     task, labels = examples.task, examples.labels
     width, seed = task.width(labels), job.spec.training.seed
-    model = heads.build(config, num_labels=width, head=job.spec.model.head, seed=seed, reads=task.reads)
+    model: nn.Module = (
+        masked_heads.build(config, seed=seed, with_order=task.reads == "masked-pairs")
+        if task.hides
+        else heads.build(config, num_labels=width, head=job.spec.model.head, seed=seed, reads=task.reads)
+    )
+    if presets.name_of(job.spec.model.source) is not None:
+        return model
     # A source that was trained for the same labels, or for the same task without labels, keeps its head.
     source = bert_config.read(paths.model)
     known = source.get("id2label") or {}
@@ -199,6 +208,7 @@ def _plan(spec: Training, examples: Examples, machine: Machine) -> loop.TrainCon
         dtype=machine.dtype,
         sums=precision.SUMS[spec.gradient_precision],
         loss=losses.OF[examples.task.loss],
+        hiding=examples.hiding,
         watch=evaluations.watch_of(
             spec, metric=examples.task.metric, steps_per_epoch=steps.steps_per_epoch, total=steps.total_steps
         ),
