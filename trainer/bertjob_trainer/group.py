@@ -176,21 +176,21 @@ def formed(
         forming.leave(connections)
 
 
-def from_first(group: Group, value: Any, *, device: torch.device) -> Any:
+def from_first(group: Group, value: Any, *, device: torch.device, source: int = 0) -> Any:
     """
-    Return rank 0's *value*, a JSON value, in every process; what the others pass is ignored.
+    Return the *value* of rank *source*, a JSON value, in every process; what the others pass is ignored.
 
     JSON and not ``broadcast_object_list``, which unpickles what it receives.
     """
     if group.world == 1:
         return value
-    data = json.dumps(value).encode() if group.rank == 0 else b""
+    data = json.dumps(value).encode() if group.rank == source else b""
     size = torch.tensor([len(data)], dtype=torch.int64, device=device)
-    group.broadcast(size)
+    group.broadcast(size, source=source)
     content = torch.zeros(int(size), dtype=torch.uint8, device=device)
-    if group.rank == 0:
+    if group.rank == source:
         content.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
-    group.broadcast(content)
+    group.broadcast(content, source=source)
     return json.loads(bytes(content.cpu().numpy()))
 
 

@@ -16,16 +16,17 @@ import torch
 from torch import Tensor
 
 from bertjob_api.progress import Committed
-from bertjob_trainer import losses, optim, order, precision
+from bertjob_trainer import ledger, losses, optim, order, precision
 from bertjob_trainer.cadence import Cadence
 from bertjob_trainer.data import Batch, Dataset
 from bertjob_trainer.gradients import Gradients
 from bertjob_trainer.group import Group, PeerLostError, RegroupError
 from bertjob_trainer.state import TrainState
 
-_LOSS, _STOP, _SAVE, _LEAVE, _FIRST_RANK = range(5)
+_LOSS, _STOP, _SAVE, _LEAVE, _TALLY = range(5)
+_FIRST_RANK = _TALLY + ledger.PARTS
 """Flags summed with the gradients: the loss, processes asked to stop, processes whose clock says save, processes called to
-another group, then one per rank that is 1 where the loss is not finite."""
+another group, the tally of the samples, then one per rank that is 1 where the loss is not finite."""
 
 
 class NonFiniteLossError(ValueError):
@@ -43,6 +44,10 @@ class Saves(Protocol):
     @property
     def committed(self) -> Committed | None:
         """Return the newest commit, without waiting."""
+        ...
+
+    def enclose(self, records: Mapping[str, bytes]) -> None:
+        """Take files of the run, by name below its folder, that must be written before the next save is committed."""
         ...
 
     def save(
@@ -126,8 +131,8 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         num_targets = data.num_targets(samples)
 
         # Forward and backward of this process's share; the gradient is that of the mean loss of the global batch.
-        loss = 0.0
-        for index in order.dealt(len(micro_batches), rank=io.group.rank, world=io.group.world):
+        loss, mine = 0.0, order.dealt(len(micro_batches), rank=io.group.rank, world=io.group.world)
+        for index in mine:
             torch.manual_seed(dropout_seed(config.seed, state.step, index))
             batch = data.batch(micro_batches[index], device=io.device)
             share = _loss(state.model, batch, config) / num_targets
@@ -136,7 +141,8 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
 
         # One sum over processes: gradients, loss, and what any process wants.
         is_stopped = io.is_stopped()
-        flags = _flags(io, loss=loss, is_stopped=is_stopped, step=state.step + 1)
+        fed = ledger.tally([micro_batches[index] for index in mine], step=state.step + 1)
+        flags = _flags(io, loss=loss, is_stopped=is_stopped, step=state.step + 1, tally=fed)
         try:
             sums = gradients.sum(io.group, words, flags=flags)
         except PeerLostError:  # the state is that of the last step still
@@ -151,10 +157,12 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         state.optimizer.step()
         gradients.clear(words)
         state.step += 1
+        state.ledger.add(samples, sums[_TALLY:_FIRST_RANK], step=state.step, world=io.group.world)
 
         stopped, due = sums[_STOP] > 0, sums[_SAVE] > 0
         if stopped or (due and state.step < total):
             save(config, state, io.saves, world=io.group.world)
+            state.ledger.note_save(state.step)
         seconds = time.monotonic() - started
         io.report(Step(step=state.step, loss=sums[_LOSS], num_samples=len(samples), seconds=seconds))
         if stopped and (is_stopped or io.is_called is None):
@@ -176,12 +184,12 @@ def _loss(model: Any, batch: Batch, config: TrainConfig) -> Tensor:
     return config.loss(outputs, batch.labels)
 
 
-def _flags(io: Io, *, loss: float, is_stopped: bool, step: int) -> list[float]:
+def _flags(io: Io, *, loss: float, is_stopped: bool, step: int, tally: list[float]) -> list[float]:
     """Return what this process wants to be summed along with the gradients of a step."""
     is_due = io.cadence.is_due(step) and io.group.rank == 0
     is_called = io.is_called is not None and io.is_called()
     bad = [float(rank == io.group.rank and not _is_finite(loss)) for rank in range(io.group.world)]
-    return [loss, float(is_stopped), float(is_due), float(is_called), *bad]
+    return [loss, float(is_stopped), float(is_due), float(is_called), *tally, *bad]
 
 
 def _is_finite(value: float) -> bool:
@@ -203,6 +211,8 @@ def save(config: TrainConfig, state: TrainState, saves: Saves | None, *, world: 
     """Hand the state to *saves* in a world of so many processes; nothing when that is None or no step is done yet."""
     if saves is None or state.step == 0:
         return
+    since = saves.committed.step if saves.committed is not None else 0
+    saves.enclose(ledger.records(state.ledger, since=since))
     saves.save(
         state.tensors(),
         state.meta(),

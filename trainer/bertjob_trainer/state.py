@@ -1,13 +1,14 @@
 """Everything that must survive a restart, named in one place."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import torch
 from torch import Tensor, nn
 
-from bertjob_trainer import optim
+from bertjob_trainer import ledger, optim
+from bertjob_trainer.ledger import Ledger
 
 _MOMENTS: Final = ("exp_avg", "exp_avg_sq")
 
@@ -24,6 +25,8 @@ class TrainState:
     optimizer: torch.optim.AdamW
     step: int = 0
     """Optimizer steps that the model contains."""
+    ledger: Ledger = field(default_factory=Ledger)
+    """What those steps trained on."""
 
     @classmethod
     def start(cls, model: nn.Module, *, weight_decay: float) -> Self:
@@ -41,7 +44,7 @@ class TrainState:
 
     def meta(self) -> dict[str, Any]:
         """Return what is not a tensor, as JSON values."""
-        return {"step": self.step}
+        return {"step": self.step, "ledger": self.ledger.head}
 
     def restore(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         """Overwrite the state with a saved one of the same model, in place."""
@@ -50,6 +53,11 @@ class TrainState:
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(tensors[name])
+        self.continue_from(meta)
+
+    def continue_from(self, meta: Mapping[str, Any]) -> None:
+        """Say that the tensors are those of a checkpoint with this ``meta``."""
+        self.ledger = Ledger(meta.get("ledger", ledger.START))
         self.move_to(int(meta["step"]))
 
     def move_to(self, step: int) -> None:

@@ -26,6 +26,8 @@ from bertjob_trainer import (
     export,
     heads,
     inputs,
+    ledger,
+    ledger_files,
     loop,
     losses,
     optim,
@@ -117,6 +119,8 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
     result = None
     if first:
         _settle(checkpoints)
+        since = checkpoints.committed.step if checkpoints.committed is not None else 0
+        ledger_files.write(run.storage, run.uri, ledger.records(state.ledger, since=since))
         result = _publish(run, model, examples, paths, scores=scores, steps=(start, state.step))
     return _shared(result, machine)
 

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from support import training_pods, waiting
+from support import training_pods, undisturbed, waiting
 from support.training_pods import Pods
 from support.workers import a_toy_job
 
@@ -40,8 +40,9 @@ def steps_of(pods: Pods, index: int) -> int | None:
 
 
 def test_survivor_stays_when_a_worker_is_killed(tmp_path: Path) -> None:
-    """The survivor's process goes on, the lost worker is a new one, and nothing was read from or written to checkpoints."""
-    with training_pods.running(tmp_path, a_long_job(tmp_path, replicas=2)) as pods:
+    """The survivor's process goes on without checkpoints, the lost worker is a new one, and each sample was trained once."""
+    spec = a_long_job(tmp_path, replicas=2)
+    with training_pods.running(tmp_path, spec) as pods:
         for index in (2, 3):
             pods.start(index)
         survivor, lost = (stepping(pods, index, world=2) for index in (3, 2))
@@ -59,6 +60,7 @@ def test_survivor_stays_when_a_worker_is_killed(tmp_path: Path) -> None:
     assert "stepping again after" in pods.log(3), logs
     assert steps_of(pods, 2) == steps_of(pods, 3) == 800
     assert not [path for path in tmp_path.glob("storage/**/checkpoints/*") if path.is_dir()], logs
+    undisturbed.assert_equals_undisturbed(tmp_path, spec)
 
 
 def test_same_process_goes_on_alone_and_takes_a_new_node_in(tmp_path: Path) -> None:
