@@ -124,8 +124,7 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         state.model, state.model.bert.embeddings.word_embeddings.weight, num_flags=_FIRST_RANK + io.group.world
     )
     while state.step < total:
-        started = time.monotonic()
-        micro_batches = config.order.micro_batches(state.step)
+        started, micro_batches = time.monotonic(), config.order.micro_batches(state.step)
         samples = np.concatenate(micro_batches)
         words = torch.from_numpy(data.words_of(samples)).to(io.device)
         num_targets = data.num_targets(samples)
@@ -141,8 +140,8 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
 
         # One sum over processes: gradients, loss, and what any process wants.
         is_stopped = io.is_stopped()
-        fed = ledger.tally([micro_batches[index] for index in mine], step=state.step + 1)
-        flags = _flags(io, loss=loss, is_stopped=is_stopped, step=state.step + 1, tally=fed)
+        tally = ledger.tally([micro_batches[index] for index in mine], step=state.step + 1)
+        flags = _flags(io, loss, tally, is_stopped=is_stopped, step=state.step + 1)
         try:
             sums = gradients.sum(io.group, words, flags=flags)
         except PeerLostError:  # the state is that of the last step still
@@ -156,13 +155,11 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
             parameters["lr"] = optim.lr_at(state.step, schedule=config.schedule)
         state.optimizer.step()
         gradients.clear(words)
-        state.step += 1
-        state.ledger.add(samples, sums[_TALLY:_FIRST_RANK], step=state.step, world=io.group.world)
+        state.stepped(samples, sums[_TALLY:_FIRST_RANK], world=io.group.world)
 
         stopped, due = sums[_STOP] > 0, sums[_SAVE] > 0
         if stopped or (due and state.step < total):
             save(config, state, io.saves, world=io.group.world)
-            state.ledger.note_save(state.step)
         seconds = time.monotonic() - started
         io.report(Step(step=state.step, loss=sums[_LOSS], num_samples=len(samples), seconds=seconds))
         if stopped and (is_stopped or io.is_called is None):
@@ -184,7 +181,7 @@ def _loss(model: Any, batch: Batch, config: TrainConfig) -> Tensor:
     return config.loss(outputs, batch.labels)
 
 
-def _flags(io: Io, *, loss: float, is_stopped: bool, step: int, tally: list[float]) -> list[float]:
+def _flags(io: Io, loss: float, tally: list[float], *, is_stopped: bool, step: int) -> list[float]:
     """Return what this process wants to be summed along with the gradients of a step."""
     is_due = io.cadence.is_due(step) and io.group.rank == 0
     is_called = io.is_called is not None and io.is_called()
@@ -209,6 +206,7 @@ def _refuse_non_finite(sums: list[float], norm: float, *, step: int) -> None:
 
 def save(config: TrainConfig, state: TrainState, saves: Saves | None, *, world: int) -> None:
     """Hand the state to *saves* in a world of so many processes; nothing when that is None or no step is done yet."""
+    state.ledger.note_save(state.step)  # of whichever process saves
     if saves is None or state.step == 0:
         return
     since = saves.committed.step if saves.committed is not None else 0

@@ -1,10 +1,12 @@
 """Everything that must survive a restart, named in one place."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bertjob_trainer import ledger, optim
@@ -59,6 +61,11 @@ class TrainState:
         """Say that the tensors are those of a checkpoint with this ``meta``."""
         self.ledger = Ledger(meta.get("ledger", ledger.START))
         self.move_to(int(meta["step"]))
+
+    def stepped(self, samples: NDArray[np.int64], tally: Sequence[float], *, world: int) -> None:
+        """Say that the tensors contain one step more, and write down what it trained on (``Ledger.add``)."""
+        self.step += 1
+        self.ledger.add(samples, tally, step=self.step, world=world)
 
     def move_to(self, step: int) -> None:
         """Say that the tensors contain *step* optimizer steps."""
