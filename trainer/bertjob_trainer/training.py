@@ -8,7 +8,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +66,14 @@ class Run:
 
 def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> Result | None:
     """
-    Return the result of the job's training, the same in every process; None: stopped on request, after saving.
+    Return the result of the job's training, the same in every process; None: stopped on request, after saving, or warmed up.
 
     What *memory* holds is not read or built again, and it holds everything afterwards.
     """
     job, first = given.job, machine.group.rank == 0
 
     # Inputs: one process of each pod downloads, and the run is named by what was found.
-    if given.local_rank == 0:
-        inputs.fetch(job, given.scratch)
-    machine.group.barrier()
+    _fetch(given, machine, memory)
     paths = inputs.locate(job, given.scratch)
     run = _run_of(job, paths, machine, memory)
 
@@ -96,6 +94,8 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
     keep = job.spec.training.checkpoint.keep
     checkpoints = memory.checkpoints or Checkpoints(run.storage, run.uri, keep, given.attempt, run.id)
     memory.examples, memory.checkpoints = examples, checkpoints
+    if memory.is_warming:
+        return None
     start = from_survivor(memory, group=machine.group, device=machine.device)
     if start is None:
         start = resume(state, checkpoints if first else None, group=machine.group, device=machine.device) or 0
@@ -123,6 +123,15 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
         ledger_files.write(run.storage, run.uri, ledger.records(state.ledger, since=since))
         result = _publish(run, model, examples, paths, scores=scores, steps=(start, state.step))
     return _shared(result, machine)
+
+
+def _fetch(given: Settings, machine: Machine, memory: Memory) -> None:
+    """Let one process of each pod download the inputs; nothing for workers that stay alive: they did while they warmed up."""
+    if memory.is_warming or memory.digests is not None:
+        return
+    if given.local_rank == 0:
+        inputs.fetch(given.job, given.scratch)
+    machine.group.barrier()
 
 
 def is_rescuer(given: Settings) -> bool:
@@ -189,7 +198,8 @@ def _train(  # the stage where everything meets
         recovered = memory.recovery.stepped(time.monotonic()) if step is not None else None
         if recovered is not None:
             _log.info("%s", recovered)
-        reporter.report(meter.progress(step, committed=saves.committed if saves is not None else None))
+        progress = meter.progress(step, committed=saves.committed if saves is not None else None)
+        reporter.report(replace(progress, last_recovery=memory.recovery.newest))
 
     report(None)
     config = loop.TrainConfig(

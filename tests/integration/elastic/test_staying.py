@@ -1,5 +1,6 @@
 """Survivors stay alive: real training under supervisors and launchers, with processes lost, hung, stopped and added."""
 
+import itertools
 import os
 import re
 import signal
@@ -82,6 +83,27 @@ def test_same_process_goes_on_alone_and_takes_a_new_node_in(tmp_path: Path) -> N
     assert both["restarts"] == 0, logs
 
 
+def test_survivor_goes_on_while_a_new_worker_makes_itself_ready(tmp_path: Path) -> None:
+    """Where the job may be smaller the survivor trains on alone at once, and takes the new worker in when that is ready."""
+    spec = a_long_job(tmp_path, epochs=300, replicas=2, elastic={"min": 1, "max": 2})
+    with training_pods.running(tmp_path, spec) as pods:
+        for index in (2, 3):
+            pods.start(index)
+        survivor, lost = (stepping(pods, index, world=2) for index in (3, 2))
+        os.kill(pid_of(lost), signal.SIGKILL)
+        stepping(pods, 3, world=1, after=lost["step"])
+        successor_of(pods, pid_of(lost))
+        both = stepping(pods, 3, world=2, after=lost["step"])
+        codes, logs = [pods.wait(2), pods.wait(3)], pods.logs()
+
+    assert codes == [0, 0], logs
+    assert pid_of(both) == pid_of(survivor), logs
+    assert both["restarts"] == 0, logs
+    assert both["lastRecovery"]["seconds"] > 0, logs
+    worlds = [entry.world for entry in undisturbed.assert_equals_undisturbed(tmp_path, spec)]
+    assert [world for world, _ in itertools.groupby(worlds)][-3:] == [2, 1, 2], logs
+
+
 def test_hung_worker_is_ended_and_the_survivor_stays(tmp_path: Path) -> None:
     """A worker that is stopped (SIGSTOP) under a healthy launcher is replaced; the other one keeps process and step."""
     with training_pods.running(tmp_path, a_long_job(tmp_path, epochs=200, replicas=2)) as pods:
@@ -143,6 +165,6 @@ def test_neighbour_in_the_same_pod_stays_through_two_losses(tmp_path: Path) -> N
 
 def successor_of(pods: Pods, pid: int) -> int:
     """Return the process that was started in place of another, once the launcher tells."""
-    found = waiting.eventually(lambda: re.findall(r"rank 0 \(pid (\d+), new\)", pods.log(2)))
+    found = waiting.eventually(lambda: re.findall(r"a new worker .* \(pid (\d+)\)", pods.log(2)))
     assert int(found[-1]) != pid
     return int(found[-1])
