@@ -109,7 +109,7 @@ def forecast(setting: Setting) -> Forecast:
 
 def words_in(setting: Setting) -> float:
     """Return how many different words a step has, whose vectors' gradients travel."""
-    count = _WORDS_FACTOR * float(setting.batch_size * setting.tokens) ** _WORDS_POWER
+    count = _WORDS_FACTOR * math.pow(setting.batch_size * setting.tokens, _WORDS_POWER)
     return min(count, float(setting.sizes.vocabulary))
 
 
@@ -132,7 +132,7 @@ def changes(setting: Setting, *, goal: float) -> tuple[tuple[str, Setting], ...]
             found.append(
                 (f"microBatchSize: {smaller} divides the batch evenly", replace(setting, micro_batch_size=smaller))
             )
-    factor = next((f for f in (2, 4, 8, 16, 32, 64, 128) if _scaled(setting, f) >= goal), None)
+    factor = next((f for f in (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024) if _scaled(setting, f) >= goal), None)
     if factor is not None:
         bigger = setting.batch_size * factor
         found.append(

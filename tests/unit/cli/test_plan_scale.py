@@ -50,7 +50,7 @@ def test_uneven_micro_batches_are_the_limit() -> None:
 
 def test_changes_reach_the_goal() -> None:
     """Each proposed batch or network gives at least the goal by the same model."""
-    slow = replace(BASE, rate=40_960)
+    slow = replace(BASE, rate=8192)
     assert scaling.forecast(slow).speed_up < 3
     found = scaling.changes(slow, goal=3.9)
     assert len(found) == 2
