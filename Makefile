@@ -30,7 +30,7 @@ lint: env ## style, types, layers
 	@$(BIN)/lint-imports --no-cache
 
 test: env parts lint ## every check that takes minutes
-	@$(BIN)/pytest -m "not slow"
+	@$(BIN)/pytest -m "not slow" -n 2 --dist loadgroup
 
 test-all: env parts lint ## every check
 	@$(BIN)/pytest

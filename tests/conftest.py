@@ -17,5 +17,12 @@ pytest_plugins = ["support.cluster"]  # as a plugin, a cluster is one per run an
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what needs a cluster after the rest, and slow tests last: a mistake shows in seconds."""
+    """
+    Run what needs a cluster after the rest, and slow tests last: a mistake shows in seconds.
+
+    With several processes all tests that need a cluster go to one of them, so that each cluster is started once.
+    """
+    for item in items:
+        if "cluster" in item.keywords:
+            item.add_marker(pytest.mark.xdist_group("cluster"))
     items.sort(key=lambda item: ("slow" in item.keywords, "cluster" in item.keywords))

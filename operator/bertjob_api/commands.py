@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bertjob_api import names
+from bertjob_api.contract import CONTRACT
 from bertjob_api.job import BertJob
 
 PYTHON: Final = "python"
@@ -63,8 +64,11 @@ def storage_env(job: BertJob) -> tuple[Mapping[str, Any], ...]:
     return tuple(env)
 
 
-def _spec_env() -> Mapping[str, Any]:
-    return literal(names.SPEC_FILE_ENV, f"{names.SPEC_DIR}/{names.SPEC_KEY}")
+def _spec_env() -> tuple[Mapping[str, Any], ...]:
+    return (
+        literal(names.SPEC_FILE_ENV, f"{names.SPEC_DIR}/{names.SPEC_KEY}"),
+        literal(names.CONTRACT_ENV, str(CONTRACT)),
+    )
 
 
 def store() -> Command:
@@ -74,7 +78,7 @@ def store() -> Command:
 
 def preflight(job: BertJob) -> Command:
     """Return the check of storage, data and model that runs before any GPU is asked for."""
-    return Command(argv=(PYTHON, "-m", "bertjob_trainer.preflight"), env=(*pod_env(), _spec_env(), *storage_env(job)))
+    return Command(argv=(PYTHON, "-m", "bertjob_trainer.preflight"), env=(*pod_env(), *_spec_env(), *storage_env(job)))
 
 
 def train(job: BertJob, *, attempt: int, store_host: str) -> Command:
@@ -89,7 +93,7 @@ def train(job: BertJob, *, attempt: int, store_host: str) -> Command:
     """
     env = (
         *pod_env(),
-        _spec_env(),
+        *_spec_env(),
         literal(names.ATTEMPT_ENV, str(attempt)),
         literal(names.RDZV_ENDPOINT_ENV, f"{store_host}:{names.STORE_PORT}"),
         literal(names.RDZV_ID_ENV, f"{job.uid}-{attempt}"),
@@ -111,7 +115,7 @@ def optimize(job: BertJob, *, model_uri: str, model_sha256: str, live_uri: str |
     """
     env = (
         *pod_env(),
-        _spec_env(),
+        *_spec_env(),
         literal(names.MODEL_URI_ENV, model_uri),
         literal(names.MODEL_SHA256_ENV, model_sha256),
         *((literal(names.LIVE_URI_ENV, live_uri),) if live_uri is not None else ()),

@@ -78,6 +78,8 @@ class ModelManifest:
     method: str
     """"fp32", or how it was made smaller: "dynamic", "static", ..."""
     files: tuple[FileEntry, ...]
+    stride: int | None = None
+    """``spec.data.stride``; None: the default, and then the manifest does not name it."""
     problem: str | None = None
     """``spec.model.problem``; None: the task's default, and then the manifest does not name it."""
     golden: str | None = None
@@ -116,7 +118,7 @@ def _as_dict(manifest: Any) -> dict[str, Any]:
     return {
         key: list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
         for key, value in values.items()
-        if key != "problem" or value is not None
+        if key not in ("problem", "stride") or value is not None
     }
 
 

@@ -38,6 +38,7 @@ KSERVE_AUTOSCALER_ANNOTATION: Final = "serving.kserve.io/autoscalerClass"
 
 # Environment of our containers. Written by ``commands``; read by the programs they start.
 SPEC_FILE_ENV: Final = "BERTJOB_SPEC_FILE"
+CONTRACT_ENV: Final = "BERTJOB_CONTRACT"
 ATTEMPT_ENV: Final = "BERTJOB_ATTEMPT"
 RDZV_ENDPOINT_ENV: Final = "BERTJOB_RDZV_ENDPOINT"
 RDZV_ID_ENV: Final = "BERTJOB_RDZV_ID"

@@ -38,6 +38,38 @@ def _whole_micro_batches(spec: JobSpec) -> bool:
     return spec.training.batch_size % spec.training.micro_batch_size == 0
 
 
+def _ways(spec: JobSpec) -> int:
+    """Return the processes of one copy of the model."""
+    axes = spec.training.parallelism
+    return axes.tensor * axes.pipeline * axes.fsdp
+
+
+def _one_way_to_cut(spec: JobSpec) -> bool:
+    axes = spec.training.parallelism
+    return [axes.tensor > 1, axes.pipeline > 1, axes.fsdp > 1].count(True) <= 1
+
+
+def _copies_follow_nodes(spec: JobSpec) -> bool:
+    return spec.training.elastic is None or spec.training.parallelism.data == -1
+
+
+def _axes_fill_processes(spec: JobSpec) -> bool:
+    training = spec.training
+    if training.processes_per_node == "auto" or training.elastic is not None or training.replicas == 0:
+        return True
+    processes = training.replicas * int(training.processes_per_node)
+    if training.parallelism.data == -1:
+        return processes % _ways(spec) == 0
+    return processes == training.parallelism.data * _ways(spec)
+
+
+def _fewest_hold_a_copy(spec: JobSpec) -> bool:
+    elastic = spec.training.elastic
+    if elastic is None or spec.training.processes_per_node == "auto":
+        return True
+    return elastic.min * int(spec.training.processes_per_node) >= _ways(spec)
+
+
 def _one_identity(spec: JobSpec) -> bool:
     return spec.storage.secret_ref is None or spec.storage.service_account_name is None
 
@@ -66,14 +98,43 @@ def _gate_has_subject(spec: JobSpec) -> bool:
     return spec.gate is None or spec.optimize is not None
 
 
+_LABELLED: Final = ("single-label", "multi-label", "regression")
+_PROBLEMS: Final = {
+    "sequence-classification": _LABELLED,
+    "sentence-pair": _LABELLED,
+    "question-answering": ("unanswerable",),
+    "embedding": ("positive-pairs",),
+}
+
+
 def _problem_fits_task(spec: JobSpec) -> bool:
-    return spec.model.problem is None or spec.model.task in ("sequence-classification", "sentence-pair")
+    return spec.model.problem is None or spec.model.problem in _PROBLEMS.get(spec.model.task, ())
 
 
-def _no_labels_of_numbers(spec: JobSpec) -> bool:
-    return spec.model.problem != "regression" or spec.model.labels is None
+def _problems_cel() -> str:
+    cases = (f"self.model.task == '{task}' && self.model.problem in {list(known)}" for task, known in _PROBLEMS.items())
+    return "!has(self.model.problem) || " + " || ".join(cases)
 
 
+def _labels_have_outputs(spec: JobSpec) -> bool:
+    has_none = spec.model.problem == "regression" or spec.model.task in ("question-answering", "embedding")
+    return spec.model.labels is None or not has_none
+
+
+def _pooling_fits_task(spec: JobSpec) -> bool:
+    return spec.model.pooling is None or spec.model.task == "embedding"
+
+
+def _no_head_on_vectors(spec: JobSpec) -> bool:
+    return spec.model.task != "embedding" or spec.model.head.layers == 0
+
+
+def _pairs_have_others(spec: JobSpec) -> bool:
+    return spec.model.problem != "positive-pairs" or spec.training.micro_batch_size > 1
+
+
+_WAYS: Final = "self.training.parallelism.tensor * self.training.parallelism.pipeline * self.training.parallelism.fsdp"
+"""``_ways`` in CEL."""
 RULES: Final = (
     Rule(
         message="spec.training.elastic: min is above max; raise max or lower min",
@@ -89,6 +150,38 @@ RULES: Final = (
         message="spec.training.batchSize: is not a multiple of training.microBatchSize; change one of them",
         holds=_whole_micro_batches,
         cel="self.training.batchSize % self.training.microBatchSize == 0",
+    ),
+    Rule(
+        message="spec.training.parallelism: data is 0; take 1 or more, or -1 for what the other axes leave over",
+        holds=lambda spec: spec.training.parallelism.data != 0,
+        cel="self.training.parallelism.data != 0",
+    ),
+    Rule(
+        message="spec.training.parallelism: only one of tensor, pipeline and fsdp may be above 1; set the others to 1",
+        holds=_one_way_to_cut,
+        cel="[self.training.parallelism.tensor, self.training.parallelism.pipeline, self.training.parallelism.fsdp]"
+        ".filter(ways, ways > 1).size() <= 1",
+    ),
+    Rule(
+        message="spec.training.parallelism.data: is fixed while training.elastic lets the nodes move; set it to -1",
+        holds=_copies_follow_nodes,
+        cel="!has(self.training.elastic) || self.training.parallelism.data == -1",
+    ),
+    Rule(
+        message="spec.training.parallelism: the axes do not multiply to replicas x processesPerNode; "
+        "set data to -1 and make the processes a multiple of the other axes",
+        holds=_axes_fill_processes,
+        cel="self.training.processesPerNode == 'auto' || has(self.training.elastic) || self.training.replicas == 0 || "
+        "(self.training.parallelism.data == -1 "
+        f"? self.training.replicas * int(self.training.processesPerNode) % ({_WAYS}) == 0 "
+        f": self.training.replicas * int(self.training.processesPerNode) == self.training.parallelism.data * {_WAYS})",
+    ),
+    Rule(
+        message="spec.training.elastic: min x processesPerNode is below the processes of one copy of the model, "
+        "parallelism.tensor x pipeline x fsdp; raise min",
+        holds=_fewest_hold_a_copy,
+        cel="!has(self.training.elastic) || self.training.processesPerNode == 'auto' || "
+        f"self.training.elastic.min * int(self.training.processesPerNode) >= {_WAYS}",
     ),
     Rule(
         message="spec.storage: secretRef and serviceAccountName exclude each other; keep one",
@@ -116,14 +209,30 @@ RULES: Final = (
         cel="!has(self.gate) || has(self.optimize)",
     ),
     Rule(
-        message="spec.model.problem: only sequence-classification and sentence-pair have one; remove it",
+        message="spec.model.problem: does not belong to this task; remove it, or choose one of the task's own",
         holds=_problem_fits_task,
-        cel="!has(self.model.problem) || self.model.task in ['sequence-classification', 'sentence-pair']",
+        cel=_problems_cel(),
     ),
     Rule(
-        message="spec.model.labels: regression has numbers and no labels; remove them",
-        holds=_no_labels_of_numbers,
-        cel="!has(self.model.problem) || self.model.problem != 'regression' || !has(self.model.labels)",
+        message="spec.model.labels: regression, question-answering and embedding have no labels; remove them",
+        holds=_labels_have_outputs,
+        cel="!has(self.model.labels) || !(self.model.task in ['question-answering', 'embedding'] || "
+        "has(self.model.problem) && self.model.problem == 'regression')",
+    ),
+    Rule(
+        message="spec.model.pooling: only embedding has one; remove it",
+        holds=_pooling_fits_task,
+        cel="!has(self.model.pooling) || self.model.task == 'embedding'",
+    ),
+    Rule(
+        message="spec.model.head: embedding has no head, its output is the pooled vector; remove head",
+        holds=_no_head_on_vectors,
+        cel="self.model.task != 'embedding' || self.model.head.layers == 0",
+    ),
+    Rule(
+        message="spec.training.microBatchSize: positive-pairs are told from the others of their micro-batch; choose 2 or more",
+        holds=_pairs_have_others,
+        cel="!has(self.model.problem) || self.model.problem != 'positive-pairs' || self.training.microBatchSize > 1",
     ),
     Rule(
         message="spec: file:// is for local runs; put the files into object storage and use storage:// or s3://",

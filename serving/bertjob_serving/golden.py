@@ -14,7 +14,7 @@ import numpy as np
 
 from bertjob_api.digest import canonical_json
 from bertjob_api.manifest import CorruptError
-from bertjob_tasks.task import Asked, Task, asked_of
+from bertjob_tasks.task import Asked, Task, Windows, asked_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -80,6 +80,15 @@ def _item(row: dict[str, Any]) -> Item:
 def ids_of(item: Item) -> Array:
     """Return the token ids (S,) int32."""
     return np.array(item.ids, np.int32)
+
+
+def is_answered(task: Task[Any], item: Item, tokens: Windows, logits: Sequence[Array]) -> bool:
+    """Return whether an item's text, cut into these windows, has its input among them, and *logits* there mean what was recorded."""
+    return any(
+        same_answer(task, item.served, got)
+        for own, got in zip(tokens, logits, strict=True)
+        if tuple(own.ids.tolist()) == item.ids
+    )
 
 
 def same_answer(task: Task[Any], recorded: Sequence[float], got: Array) -> bool:

@@ -77,6 +77,33 @@ def _tagged(rng: random.Random) -> Row:
     return {"words": words, "tags": tags}
 
 
+def _question(rng: random.Random) -> Row:
+    """Return a question of one kind of animal, and a text, often longer than a window, that has both kinds or neither."""
+    asked = rng.choice(("good", "bad"))
+    filler = [rng.choice(("the", "sat", "ran", "very")) for _ in range(rng.randint(4, 24))]
+    answer = {"good": "cat", "bad": "dog"}[asked]
+    if rng.random() < 0.3:
+        return {"question": asked, "context": " ".join(filler), "answers": []}
+    for animal in ("cat", "dog"):
+        filler.insert(rng.randrange(len(filler) + 1), animal)
+    context = " ".join(filler)
+    return {
+        "question": asked,
+        "context": context,
+        "answers": [{"text": answer, "answer_start": context.index(answer)}],
+    }
+
+
+def _as_squad(stem: Path, rows: list[Row]) -> Path:
+    path = stem.with_suffix(".json")
+    paragraphs = [
+        {"context": row["context"], "qas": [{"id": "x", "question": row["question"], "answers": row["answers"]}]}
+        for row in rows
+    ]
+    path.write_text(json.dumps({"version": "v2.0", "data": [{"title": "toy", "paragraphs": paragraphs}]}))
+    return path
+
+
 def _as_conll(stem: Path, rows: list[Row]) -> Path:
     path = stem.with_suffix(".conll")
     lines = ["\n".join(f"{word} x {tag}" for word, tag in zip(row["words"], row["tags"], strict=True)) for row in rows]
@@ -95,6 +122,20 @@ TOYS = (
         learning_rate=1e-2,
         spec={"format": "conll"},
         write=_as_conll,
+    ),
+    Toy(
+        name="question-answering",
+        problem="unanswerable",
+        rows=_question,
+        metric="f1",
+        asked={
+            "question": "bad",
+            "context": "the cat sat very very very very very sat sat ran very the very ran dog sat",
+        },
+        answer={"text": "dog", "start": 67, "end": 70},
+        learning_rate=1e-2,
+        spec={"format": "squad", "stride": 4},
+        write=_as_squad,
     ),
     Toy(
         name="sentence-pair",

@@ -19,6 +19,8 @@ from bertjob_tasks.errors import ModelFolderError
 Ids = NDArray[np.int32]
 _CHUNK: Final = 1024
 """Texts encoded at once: the library's result objects weigh far more than the ids."""
+STRIDE: Final = 64
+"""Tokens that neighbouring windows of a long text share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Encoded:
     """(L,) int32: 0 for the first text, 1 for the second."""
     words: Ids | None = None
     """(L,) int32: the number of the word that a token begins, -1 for other tokens; None: it was no list of words."""
+    places: Ids | None = None
+    """(L, 2) int32: first character of each token in the second text, and one past its last; None: nobody asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,16 @@ class Batch:
     """(B, L) int32: 1 for tokens, 0 for padding."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The tokens of one whole text, without special tokens."""
+
+    ids: Ids
+    """(L,) int32."""
+    places: Ids
+    """(L, 2) int32: first character of each, and one past its last."""
+
+
 class Encoder:
     """
     The tokenizer of a model folder, cutting at a fixed length.
@@ -52,19 +66,32 @@ class Encoder:
     Not safe for two threads at once: the tokenizer's state is shared.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, max_length: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, max_length: int, stride: int | None = None) -> None:
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_length)
         self.max_length = max_length
+        self.stride = STRIDE if stride is None else stride
         self.vocab_size: int = tokenizer.get_vocab_size(with_added_tokens=True)
         self.pad_id = _id_of(tokenizer, "[PAD]")
+        self.cls_id = _id_of(tokenizer, "[CLS]")
         self.sep_id = _id_of(tokenizer, "[SEP]")
         self._tokenizer = tokenizer
 
     @classmethod
-    def from_folder(cls, folder: Path, *, max_length: int) -> Self:
-        """Return the encoder of a model folder; texts are cut to *max_length* tokens. Raises ModelFolderError."""
-        return cls(tokenizer_files.load(folder), max_length=max_length)
+    def from_folder(cls, folder: Path, *, max_length: int, stride: int | None = None) -> Self:
+        """
+        Return the encoder of a model folder.
+
+        Args:
+            folder: with the tokenizer's files.
+            max_length: tokens of an input, special ones included; texts are cut to it, or into windows of it.
+            stride: tokens that neighbouring windows share; None: ``STRIDE``.
+
+        Raises:
+            ModelFolderError: there is no tokenizer, or not one of BERT's.
+
+        """
+        return cls(tokenizer_files.load(folder), max_length=max_length, stride=stride)
 
     def encode(self, texts: Sequence[str | tuple[str, str]]) -> list[Encoded]:
         """
@@ -106,6 +133,19 @@ class Encoder:
                 types = np.array(item.type_ids, dtype=np.int32)
                 encoded.append(Encoded(np.array(item.ids, dtype=np.int32), types, _begun(item.word_ids)))
         return encoded
+
+    def pieces(self, texts: Sequence[str]) -> list[Pieces]:
+        """Return all tokens of each text, however long; a text that spells a special token is just that text."""
+        self._tokenizer.encode_special_tokens = True
+        self._tokenizer.no_truncation()
+        try:
+            return [
+                Pieces(np.array(item.ids, dtype=np.int32), np.array(item.offsets, dtype=np.int32).reshape(-1, 2))
+                for start in range(0, len(texts), _CHUNK)
+                for item in self._tokenizer.encode_batch(list(texts[start : start + _CHUNK]), add_special_tokens=False)
+            ]
+        finally:
+            self._tokenizer.enable_truncation(self.max_length)
 
     def batch(self, texts: Sequence[str | tuple[str, str]]) -> Batch:
         """Return the texts as one padded batch."""

@@ -29,10 +29,12 @@ class Place:
     """Name of the file within the data set."""
     line: int
     """1-based line on which the row begins."""
+    path: str = ""
+    """Where in a file that is one JSON value: ``data[0].paragraphs[1].qas[2]``; empty: the line says it all."""
 
     def __str__(self) -> str:
-        """Return the spelling that editors open: ``train.jsonl:12``."""
-        return f"{self.file}:{self.line}"
+        """Return the spelling that editors open: ``train.jsonl:12``; or ``train.json:data[0]...``, which jq takes."""
+        return f"{self.file}:{self.path or self.line}"
 
 
 class DataError(ValueError):

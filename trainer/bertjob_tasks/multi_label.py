@@ -10,7 +10,7 @@ from bertjob_tasks import labels as task_labels
 from bertjob_tasks.encoding import Encoded
 from bertjob_tasks.errors import Place
 from bertjob_tasks.readers import Example, refuse_unknown
-from bertjob_tasks.task import Answer, Array, Asked, Column, Features, is_finite_like
+from bertjob_tasks.task import Answer, Array, Asked, Column, Features, Windows, is_finite_like
 from bertjob_tasks.texts import TextTask, scores_column
 
 THRESHOLD: Final = 0.5
@@ -42,9 +42,10 @@ class MultiLabel(TextTask[tuple[str, ...]]):
         """Return 1 where a label holds, else 0, (N, C) float32."""
         return np.array([[label in example.label for label in labels] for example in examples], dtype=np.float32)
 
-    def reduce(self, outputs: Array) -> tuple[int, ...]:
+    def reduce(self, outputs: Sequence[Array], tokens: Sequence[Encoded]) -> tuple[int, ...]:
         """Return 1 for each label that is given, else 0, (C,)."""
-        return tuple(int(value) for value in outputs >= 0)  # a logit of 0 is a probability of 0.5
+        del tokens
+        return tuple(int(value) for value in outputs[0] >= 0)  # a logit of 0 is a probability of 0.5
 
     def statistics(self, features: Features, answers: Sequence[float]) -> Array:
         """Return how many labels are hit, given and expected, (N, 3)."""
@@ -63,13 +64,13 @@ class MultiLabel(TextTask[tuple[str, ...]]):
         return {"microF1": float(self.combine(found.mean(axis=0))), "exactMatch": float(exact.mean())}
 
     def decode(
-        self, outputs: Array, tokens: Encoded, asked: Asked, *, labels: Sequence[str], with_scores: bool
+        self, outputs: Sequence[Array], tokens: Windows, asked: Asked, *, labels: Sequence[str], with_scores: bool
     ) -> Answer:
         """Return ``labels``, and the probability of every label when asked for."""
-        del tokens, asked
-        chances = _sigmoid(outputs)
+        del asked
+        chances = _sigmoid(outputs[0])
         answer: dict[str, Any] = {
-            "labels": [label for label, given in zip(labels, self.reduce(outputs), strict=True) if given]
+            "labels": [label for label, given in zip(labels, self.reduce(outputs, tokens), strict=True) if given]
         }
         return {**answer, "scores": dict(zip(labels, chances.tolist(), strict=True))} if with_scores else answer
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from bertjob_api.spec import Model
 from bertjob_tasks.errors import UnsupportedError
 from bertjob_tasks.multi_label import MultiLabel
+from bertjob_tasks.question_answering import UNANSWERABLE, QuestionAnswering
 from bertjob_tasks.regression import Regression
 from bertjob_tasks.single_label import SingleLabel
 from bertjob_tasks.tagging import Tagging
@@ -17,11 +18,16 @@ _PROBLEMS: Final[Mapping[str | None, Callable[[str], Task[Any]]]] = {
     "multi-label": MultiLabel,
     "regression": Regression,
 }
-_TASKS: Final[Mapping[str, Callable[[str | None], Task[Any]]]] = {
-    "sequence-classification": lambda problem: _PROBLEMS[problem]("sequence-classification"),
-    "sentence-pair": lambda problem: _PROBLEMS[problem]("sentence-pair"),
-    "token-classification": lambda _: Tagging(),
+_TASKS: Final[Mapping[str, Mapping[str | None, Callable[[str], Task[Any]]]]] = {
+    "sequence-classification": _PROBLEMS,
+    "sentence-pair": _PROBLEMS,
+    "token-classification": {None: lambda _: Tagging()},
+    "question-answering": {
+        None: lambda _: QuestionAnswering(),
+        UNANSWERABLE: lambda _: QuestionAnswering(UNANSWERABLE),
+    },
 }
+"""By name and ``spec.model.problem``; made of the name."""
 NAMES: Final = tuple(_TASKS)
 
 
@@ -37,9 +43,12 @@ def task_of(name: str, problem: str | None) -> Task[Any]:
         UnsupportedError: this version does not know it.
 
     """
-    if name not in _TASKS or problem not in _PROBLEMS:
+    if name not in _TASKS:
         raise UnsupportedError(f"spec.model.task: got {name}, this version trains {', '.join(NAMES)}")
-    return _TASKS[name](problem)
+    if problem not in _TASKS[name]:
+        known = ", ".join(other or "unset" for other in _TASKS[name])
+        raise UnsupportedError(f"spec.model.problem: got {problem}, this version knows {known} for {name}")
+    return _TASKS[name][problem](name)
 
 
 def of_spec(model: Model) -> Task[Any]:

@@ -9,7 +9,7 @@ from bertjob_tasks import columns, metrics
 from bertjob_tasks.encoding import Encoded
 from bertjob_tasks.errors import DataError, Place
 from bertjob_tasks.readers import Example
-from bertjob_tasks.task import Answer, Array, Asked, Column, Features, is_finite_like
+from bertjob_tasks.task import Answer, Array, Asked, Column, Features, Windows, is_finite_like
 from bertjob_tasks.texts import TextTask
 
 
@@ -48,9 +48,10 @@ class Regression(TextTask[float]):
         del labels
         return np.array([[example.label] for example in examples], dtype=np.float32)
 
-    def reduce(self, outputs: Array) -> tuple[float, ...]:
+    def reduce(self, outputs: Sequence[Array], tokens: Sequence[Encoded]) -> tuple[float, ...]:
         """Return the number."""
-        return (float(outputs[0]),)
+        del tokens
+        return (float(outputs[0][0]),)
 
     def statistics(self, features: Features, answers: Sequence[float]) -> Array:
         """Return x, y, xx, yy and xy of each input, (N, 5)."""
@@ -76,11 +77,11 @@ class Regression(TextTask[float]):
         }
 
     def decode(
-        self, outputs: Array, tokens: Encoded, asked: Asked, *, labels: Sequence[str], with_scores: bool
+        self, outputs: Sequence[Array], tokens: Windows, asked: Asked, *, labels: Sequence[str], with_scores: bool
     ) -> Answer:
         """Return ``value``."""
         del tokens, asked, labels, with_scores
-        return {"value": float(outputs[0])}
+        return {"value": float(outputs[0][0])}
 
     def columns(self, answers: Sequence[Answer], *, labels: Sequence[str]) -> dict[str, Column]:
         """Return ``value``."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from bertjob_tasks import questions
 from bertjob_tasks.errors import DataError, EncodingError, Place, RowError, SyntaxRowError, UnsupportedError
 
 Row = tuple[Place, Mapping[str, Any] | RowError]
@@ -27,7 +28,12 @@ TAGGED: Final[Mapping[str, tuple[str, ...]]] = {
     "jsonl": TABLES["jsonl"],
 }
 """Formats with a tag for each word."""
-SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {**TABLES, **TAGGED}
+QUESTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "squad": (".json",),
+    "jsonl": TABLES["jsonl"],
+}
+"""Formats with questions on texts."""
+SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {**TABLES, **TAGGED, **QUESTIONS}
 """Every readable format."""
 WORDS: Final = "words"
 TAGS: Final = "tags"
@@ -160,4 +166,5 @@ def _conll(name: str, lines: Iterator[str], _format: str) -> Iterator[Row]:
 _READERS: Final[Mapping[str, Callable[[str, Iterator[str], str], Iterator[Row]]]] = {
     "jsonl": _json_lines,
     "conll": _conll,
+    "squad": lambda name, lines, _: questions.rows(name, lines),
 }

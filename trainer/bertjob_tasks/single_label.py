@@ -10,7 +10,7 @@ from bertjob_tasks import labels as task_labels
 from bertjob_tasks.encoding import Encoded
 from bertjob_tasks.errors import Place
 from bertjob_tasks.readers import Example, refuse_unknown
-from bertjob_tasks.task import Answer, Array, Asked, Column, Features, is_finite_like
+from bertjob_tasks.task import Answer, Array, Asked, Column, Features, Windows, is_finite_like
 from bertjob_tasks.texts import TextTask, scores_column
 
 
@@ -35,9 +35,10 @@ class SingleLabel(TextTask[str]):
         """Return class numbers (N,)."""
         return task_labels.numbers(examples, labels)
 
-    def reduce(self, outputs: Array) -> tuple[int, ...]:
+    def reduce(self, outputs: Sequence[Array], tokens: Sequence[Encoded]) -> tuple[int, ...]:
         """Return the class number; of equal outputs the first."""
-        return (int(outputs.argmax()),)
+        del tokens
+        return (int(outputs[0].argmax()),)
 
     def statistics(self, features: Features, answers: Sequence[float]) -> Array:
         """Return 1 where the class is right, (N, 1)."""
@@ -58,11 +59,11 @@ class SingleLabel(TextTask[str]):
         }
 
     def decode(
-        self, outputs: Array, tokens: Encoded, asked: Asked, *, labels: Sequence[str], with_scores: bool
+        self, outputs: Sequence[Array], tokens: Windows, asked: Asked, *, labels: Sequence[str], with_scores: bool
     ) -> Answer:
         """Return ``label`` and ``score``, and the probability of every label when asked for."""
         del tokens, asked
-        (found,) = classification.decode(outputs[None], labels)
+        (found,) = classification.decode(outputs[0][None], labels)
         answer: dict[str, Any] = {"label": found.label, "score": found.score}
         return {**answer, "scores": dict(zip(labels, found.scores, strict=True))} if with_scores else answer
 

@@ -18,7 +18,7 @@ from bertjob_tasks import labels as task_labels
 from bertjob_tasks.encoding import Encoded, Encoder
 from bertjob_tasks.errors import Place
 from bertjob_tasks.readers import refuse_unknown
-from bertjob_tasks.task import IGNORED, Answer, Array, Asked, Column, Features, Task, is_finite_like
+from bertjob_tasks.task import IGNORED, Answer, Array, Asked, Column, Features, Task, Windows, is_finite_like
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +81,15 @@ class Tagging(Task[Sentence]):
         """Return the words as they are: cut from a joined text they could be others."""
         return example.words
 
-    def encode_asked(self, items: Sequence[Asked], *, encoder: Encoder) -> list[Encoded]:
+    def encode_asked(self, items: Sequence[Asked], *, encoder: Encoder) -> list[Windows]:
         """Return the token ids of texts, cut into words, or of words."""
-        return encoder.encode_words([tuple(word.text for word in _cut(item)) for item in items])
+        encoded = encoder.encode_words([tuple(word.text for word in _cut(item)) for item in items])
+        return [(item,) for item in encoded]
 
-    def reduce(self, outputs: Array) -> tuple[int, ...]:
+    def reduce(self, outputs: Sequence[Array], tokens: Sequence[Encoded]) -> tuple[int, ...]:
         """Return the tag's number for each token."""
-        return tuple(outputs.argmax(axis=-1).tolist())
+        del tokens
+        return tuple(outputs[0].argmax(axis=-1).tolist())
 
     def statistics(self, features: Features, answers: Sequence[float]) -> Array:
         """Return how many spans are hit, predicted and expected, (N, 3)."""
@@ -113,13 +115,13 @@ class Tagging(Task[Sentence]):
         }
 
     def decode(
-        self, outputs: Array, tokens: Encoded, asked: Asked, *, labels: Sequence[str], with_scores: bool
+        self, outputs: Sequence[Array], tokens: Windows, asked: Asked, *, labels: Sequence[str], with_scores: bool
     ) -> Answer:
         """Return ``entities``, each with its characters in the text (of words: joined by spaces); with scores also ``words``."""
-        chances, cut = classification.softmax(outputs), _cut(asked)
+        chances, cut = classification.softmax(outputs[0]), _cut(asked)
         text = asked if isinstance(asked, str) else " ".join(asked)
         tags, sure = [entities.OUTSIDE] * len(cut), [0.0] * len(cut)
-        for token, word in enumerate(_words(tokens)):
+        for token, word in enumerate(_words(tokens[0])):
             if word >= 0:
                 top = int(chances[token].argmax())
                 tags[word], sure[word] = labels[top], float(chances[token, top])

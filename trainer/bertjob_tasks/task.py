@@ -1,9 +1,11 @@
 """
 What a task is, for everybody who must not know which one it is: trainer, optimize and predictor ask these questions only.
 
-Shapes: N inputs, L tokens of one, C outputs of the head, K statistics of an input.
+An item is what is asked and judged as one: a text, a pair, a question with its text. It is encoded to one input, or to several
+windows where it does not fit into one. Shapes: N items, M inputs, L tokens of one, C outputs of the head, K statistics of an item.
 """
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +20,13 @@ from bertjob_tasks.encoding import Encoded, Encoder
 
 Array = NDArray[Any]
 E = TypeVar("E")
-Reads = Literal["first", "tokens"]
-Loss = Literal["classes", "flags", "values"]
+Reads = Literal["first", "tokens", "spans"]
+Loss = Literal["classes", "flags", "values", "spans"]
 Answer = Mapping[str, Any]
 Asked = str | tuple[str, ...]
 """What is asked: a text, or texts that belong together; for a task that takes words, the words of one text."""
+Windows = tuple[Encoded, ...]
+"""The inputs of one item, at least one."""
 Column = tuple[str, list[int], list[Any]]
 """Datatype, shape and flat data of an output (Open Inference Protocol)."""
 
@@ -42,11 +46,28 @@ class Features:
     """Encoded examples with what they are judged by."""
 
     inputs: tuple[Encoded, ...]
-    """(N,)."""
+    """(M,), those of one item side by side."""
     targets: Array
-    """What the loss compares with: (N,) or (N, C); for ``reads`` tokens: one number for each token of all inputs."""
+    """What the loss compares with: (M,) or (M, C); for a loss of every token: one number for each token of all inputs."""
     gold: Any = None
     """What else the task's metrics need; its own affair."""
+    counts: tuple[int, ...] | None = None
+    """(N,) inputs of each item; None: one each."""
+
+    @property
+    def num_items(self) -> int:
+        """Return N."""
+        return len(self.inputs) if self.counts is None else len(self.counts)
+
+    @property
+    def slices(self) -> list[slice]:
+        """Return which inputs each item has, (N,)."""
+        return slices_of(self.counts or (1,) * len(self.inputs))
+
+
+def slices_of(counts: Sequence[int]) -> list[slice]:
+    """Return the places of so many things side by side, for each of *counts*."""
+    return [slice(stop - count, stop) for count, stop in zip(counts, itertools.accumulate(counts), strict=True)]
 
 
 class Task(ABC, Generic[E]):
@@ -54,12 +75,12 @@ class Task(ABC, Generic[E]):
 
     name: str
     """``spec.model.task``."""
-    problem: ClassVar[str | None] = None
+    problem: str | None = None
     """``spec.model.problem``; None: the task's default."""
     reads: ClassVar[Reads] = "first"
-    """What the head reads: the pooled first token, or every token."""
+    """What the head reads: the pooled first token, or every token; of spans it says for every token: first, and last."""
     loss: ClassVar[Loss] = "classes"
-    """Cross-entropy over classes, binary cross-entropy of flags, or squared error of values."""
+    """Cross-entropy over classes or over a span's ends, binary cross-entropy of flags, or squared error of values."""
     metric: ClassVar[str]
     """Name of the metric that decides; a fraction where more is better."""
     has_labels: ClassVar[bool] = True
@@ -74,6 +95,16 @@ class Task(ABC, Generic[E]):
     """A client may send a text as the list of its words."""
     outputs: ClassVar[Mapping[str, str]]
     """Name and datatype of the columns that always come (Open Inference Protocol)."""
+
+    @property
+    def answers_tokens(self) -> bool:
+        """Return whether the outputs of one input are (L, C), not (C,)."""
+        return self.reads in ("tokens", "spans")
+
+    @property
+    def has_token_targets(self) -> bool:
+        """Return whether the loss compares every token, not every input."""
+        return self.reads == "tokens"
 
     # From rows to what is trained on.
 
@@ -96,17 +127,17 @@ class Task(ABC, Generic[E]):
     # From outputs to metrics.
 
     @abstractmethod
-    def reduce(self, outputs: Array) -> tuple[float, ...]:
-        """Return the answer to one input, whose *outputs* are (C,) or (L, C), as a few numbers."""
+    def reduce(self, outputs: Sequence[Array], tokens: Sequence[Encoded]) -> tuple[float, ...]:
+        """Return the answer to one held-out item as a few numbers; *outputs* of each of its inputs are (C,) or (L, C)."""
 
     @abstractmethod
     def statistics(self, features: Features, answers: Sequence[float]) -> Array:
         """
-        Return numbers (N, K) of each input whose means give the metric, so that it can be resampled.
+        Return numbers (N, K) of each item whose means give the metric, so that it can be resampled.
 
         Args:
-            features: the held-out inputs.
-            answers: of all inputs one after another, as ``reduce`` made them.
+            features: the held-out items.
+            answers: of all items one after another, as ``reduce`` made them.
 
         """
 
@@ -125,20 +156,20 @@ class Task(ABC, Generic[E]):
         """Return what a client would send to get this example answered."""
 
     @abstractmethod
-    def encode_asked(self, items: Sequence[Asked], *, encoder: Encoder) -> list[Encoded]:
-        """Return the token ids of what clients sent, exactly as ``encode`` would make them."""
+    def encode_asked(self, items: Sequence[Asked], *, encoder: Encoder) -> list[Windows]:
+        """Return the inputs of what clients sent, exactly as ``encode`` would make them."""
 
     @abstractmethod
     def decode(
-        self, outputs: Array, tokens: Encoded, asked: Asked, *, labels: Sequence[str], with_scores: bool
+        self, outputs: Sequence[Array], tokens: Windows, asked: Asked, *, labels: Sequence[str], with_scores: bool
     ) -> Answer:
         """
-        Return the answer to one input for people.
+        Return the answer to one item for people.
 
         Args:
-            outputs: (C,) or (L, C).
-            tokens: the input as ``encode_asked`` made it.
-            asked: the input as it was sent.
+            outputs: (C,) or (L, C) of each of its inputs.
+            tokens: the inputs as ``encode_asked`` made them.
+            asked: the item as it was sent.
             labels: in the order of the outputs.
             with_scores: answer more than the winner.
 
@@ -150,7 +181,7 @@ class Task(ABC, Generic[E]):
 
     @abstractmethod
     def same(self, recorded: Array, got: Array, *, tolerance: float) -> bool:
-        """Return whether outputs *got* mean what was *recorded*, both of one shape and finite, within *tolerance*."""
+        """Return whether the outputs *got* for one input mean what was *recorded*, of one shape and finite, within *tolerance*."""
 
 
 def metric_of(task: Task[Any], features: Features, answers: Sequence[float]) -> float:
@@ -158,9 +189,9 @@ def metric_of(task: Task[Any], features: Features, answers: Sequence[float]) -> 
     return float(task.combine(task.statistics(features, answers).mean(axis=0)))
 
 
-def answers_of(task: Task[Any], outputs: Iterable[Array]) -> tuple[float, ...]:
-    """Return the answers to all inputs one after another."""
-    return tuple(number for output in outputs for number in task.reduce(output))
+def answers_of(task: Task[Any], features: Features, outputs: Sequence[Array]) -> tuple[float, ...]:
+    """Return the answers to all items one after another, from the outputs (M,) of all inputs."""
+    return tuple(number for part in features.slices for number in task.reduce(outputs[part], features.inputs[part]))
 
 
 def is_finite_like(recorded: Array, got: Array) -> bool:

@@ -10,7 +10,7 @@ from bertjob_tasks import columns, readers
 from bertjob_tasks.encoding import Encoded, Encoder
 from bertjob_tasks.errors import Place
 from bertjob_tasks.readers import Example
-from bertjob_tasks.task import SECOND, TEXT, Answer, Array, Asked, Column, Features, Task
+from bertjob_tasks.task import SECOND, TEXT, Answer, Array, Asked, Column, Features, Task, Windows
 
 L = TypeVar("L")
 
@@ -57,13 +57,16 @@ class TextTask(Task[Example[L]]):
 
     def encode(self, examples: Sequence[Example[L]], labels: Sequence[str], *, encoder: Encoder) -> Features:
         """Return token ids and targets."""
-        encoded = self.encode_asked([self.asked(example) for example in examples], encoder=encoder)
+        encoded = self._encoded([self.asked(example) for example in examples], encoder)
         return Features(tuple(encoded), self.targets(examples, labels))
 
     def asked(self, example: Example[L]) -> Asked:
         """Return the text, or both."""
         return example.text if example.second is None else (example.text, example.second)
 
-    def encode_asked(self, items: Sequence[Asked], *, encoder: Encoder) -> list[Encoded]:
+    def encode_asked(self, items: Sequence[Asked], *, encoder: Encoder) -> list[Windows]:
         """Return token ids, the longer text of a pair cut first."""
+        return [(item,) for item in self._encoded(items, encoder)]
+
+    def _encoded(self, items: Sequence[Asked], encoder: Encoder) -> list[Encoded]:
         return encoder.encode([item if isinstance(item, str) else (item[0], item[1]) for item in items])

@@ -29,8 +29,8 @@ class HeldOut:
 
 def evaluate(model: nn.Module, held_out: HeldOut, task: Task[Any], machine: Machine) -> Mapping[str, float]:
     """Return the task's metrics of *model*, the same in every process and for any number of them."""
-    outputs = predict(model, held_out.data, machine, per_token=task.reads == "tokens")
-    return task.scores(held_out.features, answers_of(task, outputs))
+    outputs = predict(model, held_out.data, machine, per_token=task.answers_tokens)
+    return task.scores(held_out.features, answers_of(task, held_out.features, outputs))
 
 
 def predict(model: Any, data: Dataset, machine: Machine, *, per_token: bool) -> list[Array]:
@@ -40,7 +40,7 @@ def predict(model: Any, data: Dataset, machine: Machine, *, per_token: bool) -> 
     batches = [longest_first[start : start + _BATCH] for start in range(0, len(data), _BATCH)]
     # Every row is computed by one process and 0 in the others.
     rows = data.offsets if per_token else np.arange(len(data) + 1)
-    found = torch.zeros(int(rows[-1]), model.classifier.out_features, device=device)
+    found = torch.zeros(int(rows[-1]), model.width, device=device)
     model.eval()
     with torch.no_grad(), precision.autocast(machine.dtype, device=device):
         for index in dealt(len(batches), rank=group.rank, world=group.world):

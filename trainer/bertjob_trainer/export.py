@@ -72,6 +72,7 @@ def write(model: nn.Module, trained: Trained, *, source: Path, folder: Path) -> 
         problem=trained.task.problem,
         labels=trained.labels,
         max_sequence_length=trained.job.spec.data.max_sequence_length,
+        stride=trained.job.spec.data.stride,
         engine="safetensors",
         engine_version=safetensors.__version__,
         method="fp32",

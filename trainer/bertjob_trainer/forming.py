@@ -38,7 +38,7 @@ class Connections:
         """Take the sockets that are opened meanwhile for the group's."""
         before = _sockets()
         yield
-        self._sockets = {fd: inode for fd, inode in _sockets().items() if before.get(fd) != inode}
+        self._sockets = {**self._sockets, **{fd: inode for fd, inode in _sockets().items() if before.get(fd) != inode}}
 
     def forget(self) -> None:
         """Break nothing off from now on."""

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Protocol
@@ -79,10 +79,12 @@ class Together:
     world: int
     given_up: Callable[[], bool]
     """Whether to wait no longer for a process that does not answer."""
+    connections: Connections | None = None
+    """Gets the sockets of groups within this one too; None: nobody breaks them off."""
 
     def sum(self, tensor: Tensor) -> None:
         """Replace *tensor* by the sum over all processes."""
-        with _peers_needed():
+        with peers_needed():
             work = distributed.all_reduce(tensor, async_op=True)
             if tensor.device.type == "cpu":
                 self._watch(work)
@@ -100,23 +102,55 @@ class Together:
 
     def broadcast(self, tensor: Tensor, *, source: int = 0) -> None:
         """Replace *tensor* by that of rank *source*."""
-        with _peers_needed():
+        with peers_needed():
             distributed.broadcast(tensor, src=source)
 
     def barrier(self) -> None:
         """Wait until every process is here."""
-        with _peers_needed():
+        with peers_needed():
             distributed.barrier()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Along:
+    """The processes of a group of torch's that is a part of all: those in one line of the grid."""
+
+    rank: int
+    """Place within the line."""
+    world: int
+    """Length of the line."""
+    process_group: Any
+
+    def sum(self, tensor: Tensor) -> None:
+        """Replace *tensor* by the sum over the line."""
+        with peers_needed():
+            distributed.all_reduce(tensor, group=self.process_group)
+
+
+def connecting(group: Group) -> AbstractContextManager[None]:
+    """Return the context in which groups within *group* are made, so that what breaks it off breaks them off too."""
+    if isinstance(group, Together) and group.connections is not None:
+        return group.connections.watched()
+    return contextlib.nullcontext()
+
+
 @contextmanager
-def _peers_needed() -> Iterator[None]:
+def peers_needed() -> Iterator[None]:
     """Raise PeerLostError for what torch reports as a bare RuntimeError."""
     try:
         yield
     except RuntimeError as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PeerLostError(f"another training process is gone ({first})") from error
+
+
+def is_of_a_peer(error: BaseException | None) -> bool:
+    """Return whether torch failed because a connection ended or nobody answered: a bare RuntimeError, for gloo, so its text tells."""
+    while error is not None:
+        if isinstance(error, distributed.DistError) or "gloo/transport" in str(error):
+            return True
+        error = error.__cause__
+    return False
 
 
 @contextmanager
@@ -137,7 +171,7 @@ def joined(
         yield Alone()
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
-    with _peers_needed():
+    with peers_needed():
         distributed.init_process_group(backend, timeout=TIMEOUT, device_id=device if device.type == "cuda" else None)
     yield Together(rank, world, given_up)
     # Not after an error: leaving in good order waits for the others, who may be gone.
@@ -162,7 +196,7 @@ def formed(
         yield Alone()
         return
     try:
-        with _peers_needed():
+        with peers_needed():
             forming.form(
                 place.address,
                 rank=place.rank,
@@ -171,7 +205,7 @@ def formed(
                 given_up=given_up,
                 connections=connections,
             )
-        yield Together(place.rank, place.world, given_up)
+        yield Together(place.rank, place.world, given_up, connections)
     finally:
         forming.leave(connections)
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from bertjob_trainer import model
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.dropout import Dropout
 from bertjob_trainer.module import Module
+
+PADDED: Final = -10000.0
+"""Logit of padding; finite, and as good as never. Source: google-research/bert, modeling.py."""
 
 
 class SequenceClassifier(Module):
@@ -27,6 +30,7 @@ class SequenceClassifier(Module):
     def __init__(self, config: BertConfig, *, num_labels: int, head: Head) -> None:
         super().__init__()
         self.bert = model.Bert(config)
+        self.width = num_labels
         self.head, self.classifier = _layers(config, num_labels=num_labels, head=head)
         self.dropout = Dropout(_dropout(config))
 
@@ -48,6 +52,7 @@ class TokenClassifier(Module):
     def __init__(self, config: BertConfig, *, num_labels: int, head: Head) -> None:
         super().__init__()
         self.bert = model.Bert(config, with_pooler=False)
+        self.width = num_labels
         self.head, self.classifier = _layers(config, num_labels=num_labels, head=head)
         self.dropout = Dropout(_dropout(config))
 
@@ -59,15 +64,38 @@ class TokenClassifier(Module):
         return self.classifier(x)
 
 
-_HEADS: Final[Mapping[Reads, type[SequenceClassifier] | type[TokenClassifier]]] = {
+class SpanMarker(Module):
+    """
+    For each token, whether a span begins there and whether it ends there.
+
+    Without hidden layers, weight names and outputs are those of ``transformers.BertForQuestionAnswering``.
+    """
+
+    def __init__(self, config: BertConfig, *, num_labels: int, head: Head) -> None:
+        super().__init__()
+        self.bert = model.Bert(config, with_pooler=False)
+        self.width = num_labels
+        self.head, self.qa_outputs = _layers(config, num_labels=num_labels, head=head)
+        self.dropout = Dropout(_dropout(config))
+
+    def forward(self, ids: Tensor, type_ids: Tensor, mask: Tensor | None) -> Tensor:
+        """Return logits ``(B, L, 2)``, ``PADDED`` at padding: a span's ends are chosen among all tokens of its row."""
+        x = self.bert(ids, type_ids, mask)
+        for layer in self.head:
+            x = self.dropout(functional.gelu(layer(x)))
+        logits = self.qa_outputs(x)
+        return logits if mask is None else logits.masked_fill(~mask[:, :, None], PADDED)
+
+
+Model: TypeAlias = SequenceClassifier | TokenClassifier | SpanMarker
+_HEADS: Final[Mapping[Reads, type[Model]]] = {
     "first": SequenceClassifier,
     "tokens": TokenClassifier,
+    "spans": SpanMarker,
 }
 
 
-def build(
-    config: BertConfig, *, num_labels: int, head: Head, seed: int, reads: Reads = "first"
-) -> SequenceClassifier | TokenClassifier:
+def build(config: BertConfig, *, num_labels: int, head: Head, seed: int, reads: Reads = "first") -> Model:
     """Return a model with random weights that *seed* alone decides; *reads*: what of the encoder its head reads."""
     with torch.device("meta"):  # torch would fill every weight once more than needed
         classifier = _HEADS[reads](config, num_labels=num_labels, head=head)

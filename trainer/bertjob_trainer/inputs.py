@@ -99,7 +99,7 @@ def encode(paths: Paths, job: BertJob, *, config: BertConfig) -> Examples:
     if data.max_sequence_length > config.max_position_embeddings:
         got, most = data.max_sequence_length, config.max_position_embeddings
         raise DataError(f"spec.data.maxSequenceLength: got {got}, the model has {most} positions; lower it")
-    encoder = Encoder.from_folder(paths.model, max_length=data.max_sequence_length)
+    encoder = Encoder.from_folder(paths.model, max_length=data.max_sequence_length, stride=data.stride)
     if encoder.vocab_size > config.vocab_size:
         got, most = encoder.vocab_size, config.vocab_size
         raise ModelFolderError(f"model folder: the tokenizer has {got} tokens, config.json {most}; files do not match")
@@ -124,5 +124,4 @@ def encode(paths: Paths, job: BertJob, *, config: BertConfig) -> Examples:
 
 
 def _dataset(features: Features, task: Task[Any], encoder: Encoder) -> Dataset:
-    per_token = task.reads == "tokens"
-    return Dataset.of(features.inputs, features.targets, pad_id=encoder.pad_id, per_token=per_token)
+    return Dataset.of(features.inputs, features.targets, pad_id=encoder.pad_id, per_token=task.has_token_targets)

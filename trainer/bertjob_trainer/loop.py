@@ -5,7 +5,6 @@ The result of a step depends on seed, data and step alone: every process compute
 sums are the same for any number of processes (up to the order of additions), and every process takes the same optimizer step.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,11 +15,12 @@ import torch
 from torch import Tensor
 
 from bertjob_api.progress import Committed
-from bertjob_trainer import ledger, losses, optim, order, precision
+from bertjob_trainer import ledger, losses, optim, order
 from bertjob_trainer.cadence import Cadence
-from bertjob_trainer.data import Batch, Dataset
-from bertjob_trainer.gradients import Gradients
+from bertjob_trainer.data import Dataset
 from bertjob_trainer.group import Group, PeerLostError, RegroupError
+from bertjob_trainer.parallel.starting import strategy_of
+from bertjob_trainer.parallel.strategy import Arithmetic, Work
 from bertjob_trainer.state import TrainState
 
 _LOSS, _STOP, _SAVE, _LEAVE, _TALLY = range(5)
@@ -120,9 +120,8 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
     """
     total = config.order.total_steps
     state.model.train()
-    gradients = Gradients(
-        state.model, state.model.bert.embeddings.word_embeddings.weight, num_flags=_FIRST_RANK + io.group.world
-    )
+    arithmetic = Arithmetic(loss=config.loss, dtype=config.dtype, device=io.device, seed=config.seed)
+    strategy = strategy_of(state, group=io.group, arithmetic=arithmetic, num_flags=_FIRST_RANK + io.group.world)
     while state.step < total:
         started, micro_batches = time.monotonic(), config.order.micro_batches(state.step)
         samples = np.concatenate(micro_batches)
@@ -130,31 +129,28 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         num_targets = data.num_targets(samples)
 
         # Forward and backward of this process's share; the gradient is that of the mean loss of the global batch.
-        loss, mine = 0.0, order.dealt(len(micro_batches), rank=io.group.rank, world=io.group.world)
-        for index in mine:
-            torch.manual_seed(dropout_seed(config.seed, state.step, index))
-            batch = data.batch(micro_batches[index], device=io.device)
-            share = _loss(state.model, batch, config) / num_targets
-            share.backward()
-            loss += float(share.detach())
-
-        # One sum over processes: gradients, loss, and what any process wants.
+        work = Work(data=data, micro_batches=micro_batches, num_targets=num_targets, step=state.step)
         is_stopped = io.is_stopped()
-        tally = ledger.tally([micro_batches[index] for index in mine], step=state.step + 1)
-        flags = _flags(io, loss, tally, is_stopped=is_stopped, step=state.step + 1)
         try:
-            sums = gradients.sum(io.group, words, flags=flags)
+            loss = strategy.accumulate(work)
+
+            # One sum over processes: gradients, loss, what was computed, and what any process wants.
+            share = [micro_batches[index] for index in strategy.share(len(micro_batches))]
+            tally = ledger.tally(share, step=state.step + 1)
+            flags = _flags(io, loss, tally, is_stopped=is_stopped, step=state.step + 1)
+            sums = strategy.sum(words, flags=flags)
         except PeerLostError:  # the state is that of the last step still
-            save(config, state, io.rescues, world=io.group.world)
+            if io.rescues is not None:
+                save(config, state, io.rescues, world=io.group.world)
             raise
-        norm = gradients.clip(words, max_norm=optim.MAX_NORM)
+        norm = strategy.clip(words, max_norm=optim.MAX_NORM)
         _refuse_non_finite(sums, norm, step=state.step + 1)
 
         # The same step in every process.
         for parameters in state.optimizer.param_groups:
             parameters["lr"] = optim.lr_at(state.step, schedule=config.schedule)
         state.optimizer.step()
-        gradients.clear(words)
+        strategy.clear(words)
         state.stepped(samples, sums[_TALLY:_FIRST_RANK], world=io.group.world)
 
         stopped, due = sums[_STOP] > 0, sums[_SAVE] > 0
@@ -165,20 +161,10 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         if stopped and (is_stopped or io.is_called is None):
             return state.step >= total
         if (stopped or sums[_LEAVE] > 0) and state.step < total:
+            if state.is_split and not stopped:  # no process has all of it, so the next group reads it from storage
+                save(config, state, io.saves, world=io.group.world)
             raise RegroupError(f"the processes that train change after step {state.step}")
     return True
-
-
-def dropout_seed(seed: int, step: int, micro_batch: int) -> int:
-    """Return the seed of one micro-batch's dropout, the same whichever process computes it."""
-    digest = hashlib.blake2b(f"{seed}/{step}/{micro_batch}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
-def _loss(model: Any, batch: Batch, config: TrainConfig) -> Tensor:
-    with precision.autocast(config.dtype, device=batch.ids.device):
-        outputs = model(batch.ids, batch.type_ids, batch.mask)
-    return config.loss(outputs, batch.labels)
 
 
 def _flags(io: Io, loss: float, tally: list[float], *, is_stopped: bool, step: int) -> list[float]:
@@ -206,13 +192,16 @@ def _refuse_non_finite(sums: list[float], norm: float, *, step: int) -> None:
 
 def save(config: TrainConfig, state: TrainState, saves: Saves | None, *, world: int) -> None:
     """Hand the state to *saves* in a world of so many processes; nothing when that is None or no step is done yet."""
+    if state.step == 0:
+        return
     state.ledger.note_save(state.step)  # of whichever process saves
-    if saves is None or state.step == 0:
+    tensors = state.gathered()
+    if saves is None:
         return
     since = saves.committed.step if saves.committed is not None else 0
     saves.enclose(ledger.records(state.ledger, since=since))
     saves.save(
-        state.tensors(),
+        tensors,
         state.meta(),
         step=state.step,
         total_steps=config.order.total_steps,

@@ -29,4 +29,14 @@ def values(outputs: Tensor, targets: Tensor) -> Tensor:
     return functional.mse_loss(outputs.float(), targets, reduction="sum") / targets.shape[-1]
 
 
-OF: Final[Mapping[Loss, Callable[[Tensor, Tensor], Tensor]]] = {"classes": classes, "flags": flags, "values": values}
+def spans(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy of a span's two ends: logits (B, L, 2), token numbers (B, 2)."""
+    return functional.cross_entropy(logits.float(), targets, reduction="sum") / 2
+
+
+OF: Final[Mapping[Loss, Callable[[Tensor, Tensor], Tensor]]] = {
+    "classes": classes,
+    "flags": flags,
+    "values": values,
+    "spans": spans,
+}

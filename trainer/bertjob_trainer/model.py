@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bertjob_trainer.bert_config import BertConfig
-from bertjob_trainer.dropout import Dropout, dropped
+from bertjob_trainer.dropout import Dropout, dropped, keep_mask
 from bertjob_trainer.module import Module
 
 
@@ -83,13 +83,15 @@ class SelfAttention(Module):
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
         self.num_heads = config.num_attention_heads
+        self.share = (0, 1)
+        """Which share of all heads these are, and how many shares there are."""
         self.dropout = config.attention_probs_dropout_prob
 
     def forward(self, asking: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
         """Return mixed values ``(B, Q, E)`` for the asking ones; mask ``(B, 1, 1, L)`` is True at tokens, None: all are."""
         q, k, v = (self._split(part) for part in (self.query(asking), self.key(x), self.value(x)))  # (B, H, Q or L, D)
         if self.training and self.dropout > 0.0 and x.device.type == "cpu":
-            mixed = _attend_with_dropout(q, k, v, mask=mask, probability=self.dropout)
+            mixed = _attend_with_dropout(q, k, v, mask=mask, probability=self.dropout, share=self.share)
         else:
             dropout = self.dropout if self.training else 0.0
             mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
@@ -99,16 +101,25 @@ class SelfAttention(Module):
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
-def _attend_with_dropout(q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, probability: float) -> Tensor:
+def _attend_with_dropout(
+    q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, probability: float, share: tuple[int, int] = (0, 1)
+) -> Tensor:
     """
-    Return what ``scaled_dot_product_attention`` does, (B, H, Q, D).
+    Return what ``scaled_dot_product_attention`` does, (B, H, Q, D); *share* says which of how many shares of all heads these are.
 
     torch has no fused kernel for dropout on a CPU, and its fallback takes more passes over the scores than these.
     """
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, H, Q, L)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
-    return dropped(scores.softmax(dim=-1), probability) @ v
+    weights = scores.softmax(dim=-1)
+    place, shares = share
+    if shares == 1:
+        return dropped(weights, probability) @ v
+    # The numbers of all heads are drawn, so that dropout is the same however heads are spread.
+    inputs, heads, *rest = weights.shape
+    keep = keep_mask(weights.new_empty(inputs, heads * shares, *rest), probability)
+    return (weights * keep.chunk(shares, dim=1)[place]) @ v
 
 
 class Residual(Module):
@@ -171,12 +182,15 @@ class Encoder(Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.layer = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.part = slice(None)
+        """The layers that this process computes; others may lie in other processes."""
 
     def forward(self, x: Tensor, mask: Tensor | None, *, only_first: bool) -> Tensor:
         """Return ``(B, L, E)``, or ``(B, 1, E)`` of the first tokens only."""
-        for layer in self.layer[:-1]:
+        *before, last = self.layer[self.part]
+        for layer in before:
             x = layer(x, x, mask)
-        return self.layer[-1](x[:, :1] if only_first else x, x, mask)
+        return last(x[:, :1] if only_first else x, x, mask)
 
 
 class Pooler(Module):
@@ -206,7 +220,7 @@ class Bert(Module):
         Return hidden states ``(B, L, E)``.
 
         Args:
-            ids: ``(B, L)`` token ids.
+            ids: ``(B, L)`` token ids, or ``(B, L, E)`` hidden states where the layers before lie in another process.
             type_ids: ``(B, L)`` segment of each token.
             mask: ``(B, L)``, True at tokens; None: nothing is padding, which is faster.
             only_first: return ``(B, 1, E)`` of the first tokens, which is all that classification reads: the last layer then
@@ -214,7 +228,8 @@ class Bert(Module):
 
         """
         wide = None if mask is None else mask[:, None, None, :]
-        return self.encoder(self.embeddings(ids, type_ids), wide, only_first=only_first)
+        x = ids if ids.is_floating_point() else self.embeddings(ids, type_ids)
+        return self.encoder(x, wide, only_first=only_first)
 
 
 def initialize(module: nn.Module, *, std: float) -> None:

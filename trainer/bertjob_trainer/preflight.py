@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bertjob_api import names, termination
+from bertjob_api import contract, names, termination
 from bertjob_api.job import parse_job
 from bertjob_api.parse import InvalidSpecError
 from bertjob_api.termination import Failure, Result
@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 def run(env: Mapping[str, str]) -> tuple[int, Result]:
     """Return exit code and result of the checks for the job that *env* names."""
+    if (problem := contract.mismatch(env)) is not None:
+        return failed([Problem(code=termination.USER_ERROR, reason="VersionMismatch", message=problem)])
     try:
         job = parse_job(json.loads(Path(env[names.SPEC_FILE_ENV]).read_text()), local=True)
         report = preflight_checks.check(job, env=env)

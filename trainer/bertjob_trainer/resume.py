@@ -61,15 +61,14 @@ def resume(state: TrainState, loads: Loads | None, *, group: Group, device: torc
     Rank 0 alone asks storage (the others pass None): processes that looked for themselves could find different ones.
     """
     meta: Mapping[str, Any] | None = None
+    tensors: Mapping[str, Tensor] | None = None
     if loads is not None:
         manifest = loads.latest()
         if manifest is not None:
             tensors, meta = loads.load(manifest)
-            state.restore(tensors, meta)
     meta = from_first(group, meta, device=device)
     if meta is None:
         return None
-    for tensor in state.tensors().values():
-        group.broadcast(tensor)
+    state.fill(tensors, int(meta["step"]), group=group)
     state.continue_from(meta)
     return state.step

@@ -8,7 +8,6 @@ from pathlib import Path
 from bertjob_api import names
 from bertjob_api.job import BertJob, parse_job
 from bertjob_tasks import registry
-from bertjob_tasks.errors import UnsupportedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +61,4 @@ def from_env(env: Mapping[str, str]) -> Settings:
 
 
 def _refuse_unsupported(job: BertJob) -> None:
-    axes = job.spec.training.parallelism
     registry.of_spec(job.spec.model)  # raises for a task that nobody knows
-    if (axes.tensor, axes.pipeline, axes.fsdp) != (1, 1, 1):
-        raise UnsupportedError(
-            "spec.training.parallelism: this version trains data-parallel only; leave the other axes at 1"
-        )

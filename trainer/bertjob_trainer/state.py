@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bertjob_trainer import ledger, optim
+from bertjob_trainer.group import Group
 from bertjob_trainer.ledger import Ledger
 
-_MOMENTS: Final = ("exp_avg", "exp_avg_sq")
+MOMENTS: Final = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,8 +42,21 @@ class TrainState:
         for name, parameter in self.model.named_parameters():
             found[f"model.{name}"] = parameter.detach()
             moments = self.optimizer.state[parameter]
-            found.update({f"optimizer.{kind}.{name}": moments[kind] for kind in _MOMENTS})
+            found.update({f"optimizer.{kind}.{name}": moments[kind] for kind in MOMENTS})
         return found
+
+    @property
+    def is_split(self) -> bool:
+        """Return whether other processes hold parts of the model that are not here."""
+        return False
+
+    def gathered(self) -> Mapping[str, Tensor]:
+        """Return the whole tensors by name, in rank 0 at least; every process calls this."""
+        return self.tensors()
+
+    def whole_model(self) -> nn.Module:
+        """Return the model with all its weights, the same in every process, which all call this."""
+        return self.model
 
     def meta(self) -> dict[str, Any]:
         """Return what is not a tensor, as JSON values."""
@@ -66,6 +80,22 @@ class TrainState:
         """Say that the tensors contain one step more, and write down what it trained on (``Ledger.add``)."""
         self.step += 1
         self.ledger.add(samples, tally, step=self.step, world=world)
+
+    def fill(self, tensors: Mapping[str, Tensor] | None, step: int, *, group: Group) -> None:
+        """
+        Bring every process to rank 0's saved state of so many steps.
+
+        Args:
+            tensors: whole ones by name; None in the other processes.
+            step: optimizer steps that they contain.
+            group: all processes; each calls this.
+
+        """
+        if tensors is not None:
+            self.restore(tensors, {"step": step})
+        for tensor in self.tensors().values():
+            group.broadcast(tensor)
+        self.move_to(step)
 
     def move_to(self, step: int) -> None:
         """Say that the tensors contain *step* optimizer steps."""

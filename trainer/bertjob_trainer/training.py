@@ -38,11 +38,13 @@ from bertjob_trainer import (
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.checkpoint import Checkpoints
 from bertjob_trainer.evaluate import evaluate
-from bertjob_trainer.group import PeerLostError, from_first
+from bertjob_trainer.group import PeerLostError, RegroupError, from_first
 from bertjob_trainer.inputs import Examples, Paths
 from bertjob_trainer.machine import Machine
 from bertjob_trainer.memory import Memory
 from bertjob_trainer.meter import Meter
+from bertjob_trainer.parallel import starting
+from bertjob_trainer.parallel.axes import axes_of
 from bertjob_trainer.resume import from_survivor, resume
 from bertjob_trainer.settings import Settings
 from bertjob_trainer.state import TrainState
@@ -84,18 +86,13 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
         return done
 
     # Model, data and state: of the newest checkpoint, else of the source.
-    config = BertConfig.from_dict(bert_config.read(paths.model)).with_dropout(job.spec.training.dropout)
-    examples = memory.examples or inputs.encode(paths, job, config=config)
-    if memory.state is None:
-        built = build_model(job, paths, examples, config=config)
-        memory.state = TrainState.start(built.to(machine.device), weight_decay=job.spec.training.weight_decay)
-    state = memory.state
-    model = state.model
-    keep = job.spec.training.checkpoint.keep
-    checkpoints = memory.checkpoints or Checkpoints(run.storage, run.uri, keep, given.attempt, run.id)
-    memory.examples, memory.checkpoints = examples, checkpoints
+    _build(given, run, paths, machine, memory)
     if memory.is_warming:
         return None
+    state, examples, checkpoints = memory.state, memory.examples, memory.checkpoints
+    assert state is not None
+    assert examples is not None
+    assert checkpoints is not None
     start = from_survivor(memory, group=machine.group, device=machine.device)
     if start is None:
         start = resume(state, checkpoints if first else None, group=machine.group, device=machine.device) or 0
@@ -106,15 +103,15 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
     # Training.
     try:
         finished = _train(given, memory, examples, machine, checkpoints, stop)
-    except PeerLostError:
-        if memory.is_called is None:
-            await_rescue(checkpoints)
+    except PeerLostError as error:
+        _before_leaving(error, memory, checkpoints)
         raise
     if not finished:
         checkpoints.wait()
         return None
 
     # Evaluation, publication, commit.
+    model = state.whole_model()
     scores = _scores(model, examples, machine)
     result = None
     if first:
@@ -123,6 +120,20 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
         ledger_files.write(run.storage, run.uri, ledger.records(state.ledger, since=since))
         result = _publish(run, model, examples, paths, scores=scores, steps=(start, state.step))
     return _shared(result, machine)
+
+
+def _build(given: Settings, run: Run, paths: Paths, machine: Machine, memory: Memory) -> None:
+    """Put into *memory* what it lacks of examples, checkpoints and the state before the first step."""
+    job = given.job
+    config = BertConfig.from_dict(bert_config.read(paths.model)).with_dropout(job.spec.training.dropout)
+    memory.examples = memory.examples or inputs.encode(paths, job, config=config)
+    keep = job.spec.training.checkpoint.keep
+    memory.checkpoints = memory.checkpoints or Checkpoints(run.storage, run.uri, keep, given.attempt, run.id)
+    if memory.is_warming and job.spec.training.parallelism.is_cut:
+        return  # which part it gets is told by the world
+    if memory.state is None or memory.state.is_split:  # parts of another grid are of no use
+        built = build_model(job, paths, memory.examples, config=config)
+        memory.state, memory.is_whole = _start(job, built, machine), False
 
 
 def _fetch(given: Settings, machine: Machine, memory: Memory) -> None:
@@ -144,6 +155,14 @@ def is_rescuer(given: Settings) -> bool:
     return given.rank in (0, given.local_world)
 
 
+def _before_leaving(error: PeerLostError, memory: Memory, checkpoints: Checkpoints) -> None:
+    """Wait for commits without which the next group would lose steps."""
+    if memory.is_called is None:
+        await_rescue(checkpoints)
+    elif memory.state is not None and memory.state.is_split and isinstance(error, RegroupError):
+        _settle(checkpoints)
+
+
 def await_rescue(checkpoints: Checkpoints) -> None:
     """Wait for what the loop saved when another process was lost; that loss stays what ends this one."""
     try:
@@ -159,11 +178,20 @@ def build_model(job: BertJob, paths: Paths, examples: Examples, *, config: BertC
     task, labels = examples.task, examples.labels
     width, seed = task.width(labels), job.spec.training.seed
     model = heads.build(config, num_labels=width, head=job.spec.model.head, seed=seed, reads=task.reads)
-    # A source that was trained for the same labels keeps its head.
-    known = bert_config.read(paths.model).get("id2label") or {}
+    # A source that was trained for the same labels, or for the same task without labels, keeps its head.
+    source = bert_config.read(paths.model)
+    known = source.get("id2label") or {}
     same = [known.get(str(number)) for number in range(len(known))] == list(labels)
+    if not task.has_labels:
+        same = task.architecture in (source.get("architectures") or ())
     weights.load(model, paths.model, with_head=same)
     return model
+
+
+def _start(job: BertJob, built: nn.Module, machine: Machine) -> TrainState:
+    training, group = job.spec.training, machine.group
+    axes = axes_of(training.parallelism, world=group.world)
+    return starting.start(built, axes, group=group, device=machine.device, weight_decay=training.weight_decay)
 
 
 def _run_of(job: BertJob, paths: Paths, machine: Machine, memory: Memory) -> Run:
@@ -205,10 +233,11 @@ def _train(  # the stage where everything meets
     config = loop.TrainConfig(
         order=plan, schedule=schedule, seed=spec.seed, dtype=machine.dtype, loss=losses.OF[examples.task.loss]
     )
-    rescues = checkpoints if is_rescuer(given) else None
+    rescues = checkpoints if is_rescuer(given) and not state.is_split else None
 
     def rescue() -> None:
-        loop.save(config, state, rescues, world=group.world)
+        if rescues is not None:
+            loop.save(config, state, rescues, world=group.world)
         await_rescue(checkpoints)
 
     memory.rescue = rescue

@@ -15,7 +15,7 @@ from bertjob_tasks.errors import ModelFolderError
 from bertjob_trainer.bert_config import INDEX
 
 WEIGHTS: Final = "model.safetensors"
-_NEW: Final = re.compile(r"^(bert\.pooler|head|classifier)\.")
+_NEW: Final = re.compile(r"^(bert\.pooler|head|classifier|qa_outputs)\.")
 """Weights that a source may lack: they start random."""
 _FOREIGN: Final = re.compile(r"(^|\.)(cls|classifier|qa_outputs|head|lm_head)\.|^bert\.pooler\.|position_ids$")
 """Weights of other heads, of a pooler where the head needs none, and buffers of old versions; left alone."""
@@ -41,7 +41,7 @@ def load(module: nn.Module, folder: Path, *, with_head: bool) -> tuple[str, ...]
     for name, value in _tensors(folder):
         own = _own_name(name)
         target = targets.get(own)
-        head = own.startswith(("head.", "classifier."))
+        head = own.startswith(("head.", "classifier.", "qa_outputs."))
         if target is None or (head and not (with_head and target.shape == value.shape)):
             if target is None and not _FOREIGN.search(own):
                 raise ModelFolderError(

@@ -6,7 +6,7 @@ is ``parse``; the OpenAPI schema is ``crd``; rules that look at several fields a
 """
 
 from bertjob_api.spec.job import Backoff, JobSpec, Privacy, SecretRef, Storage
-from bertjob_api.spec.model import Columns, Data, DataFormat, Head, Model, Problem, Task
+from bertjob_api.spec.model import Columns, Data, DataFormat, Head, Model, Pooling, Problem, Task
 from bertjob_api.spec.optimize import Gate, Method, Optimize
 from bertjob_api.spec.serving import IMMUTABLE_SERVING, Analysis, Replicas, Serving
 from bertjob_api.spec.training import MUTABLE_TRAINING, Checkpoint, Elastic, Opaque, Parallelism, Precision, Training
@@ -29,6 +29,7 @@ __all__ = [
     "Opaque",
     "Optimize",
     "Parallelism",
+    "Pooling",
     "Precision",
     "Privacy",
     "Problem",

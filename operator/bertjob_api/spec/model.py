@@ -18,7 +18,8 @@ Task = Literal[
     "embedding",
 ]
 DataFormat = Literal["jsonl", "csv", "tsv", "parquet", "conll", "squad", "text"]
-Problem = Literal["single-label", "multi-label", "regression"]
+Problem = Literal["single-label", "multi-label", "regression", "unanswerable", "positive-pairs"]
+Pooling = Literal["mean", "cls"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +42,9 @@ class Model:
     )
     task: Task = api_field("What the model learns to do.")
     problem: Problem | None = api_field(
-        "For sequence-classification and sentence-pair: one label for each example, any number of them, or a number. Unset: "
-        "single-label.",
+        "What the data and the answers are, where a task leaves a choice. sequence-classification and sentence-pair: single-label "
+        "(if unset), multi-label, or regression (a number). question-answering: unanswerable, if some questions have no answer in "
+        "their text. embedding: positive-pairs, if training pairs belong together and have no score.",
         default=None,
     )
     labels: tuple[str, ...] | None = api_field(
@@ -52,6 +54,9 @@ class Model:
         max_items=1024,
         max_length=256,
         unique=True,
+    )
+    pooling: Pooling | None = api_field(
+        "What an embedding is made of: mean (of all tokens) or cls (the first token). Unset: mean.", default=None
     )
     head: Head = api_field("Optional hidden layers before the output.", default_factory=Head)
 
@@ -63,7 +68,16 @@ class Columns:
     text: str = api_field("Column of the text.", default="text", max_length=128)
     label: str = api_field("Column of the label, or of the number for regression.", default="label", max_length=128)
     text_pair: str | None = api_field(
-        "Column of the second text, for sentence-pair. Unset: text_pair.", default=None, max_length=128
+        "Column of the second text, for sentence-pair and embedding. Unset: text_pair.", default=None, max_length=128
+    )
+    question: str | None = api_field(
+        "Column of the question, for question-answering. Unset: question.", default=None, max_length=128
+    )
+    context: str | None = api_field(
+        "Column of the text that answers it, for question-answering. Unset: context.", default=None, max_length=128
+    )
+    answers: str | None = api_field(
+        "Column of the answers, for question-answering. Unset: answers.", default=None, max_length=128
     )
 
 
@@ -81,7 +95,19 @@ class Data:
     format: DataFormat = api_field("File format of the examples.", default="jsonl")
     columns: Columns = api_field("Column names.", default_factory=Columns)
     max_sequence_length: int = api_field(
-        "Tokens kept of each text, [CLS] and [SEP] included.", default=128, minimum=8, maximum=4096
+        "Tokens kept of each text, [CLS] and [SEP] included; a question's text is read in windows of so many.",
+        default=128,
+        minimum=8,
+        maximum=4096,
+    )
+    stride: int | None = api_field(
+        "Tokens that neighbouring windows of a long text share, for question-answering; at most half of a window. Unset: 64.",
+        default=None,
+        minimum=0,
+        maximum=4096,
+    )
+    max_score: float | None = api_field(
+        "Score of pairs that mean the same, for embedding; scores begin at 0. Unset: 1.", default=None, minimum=1e-6
     )
     max_bad_rows: int = api_field(
         "Unreadable rows to skip with a warning before the job fails.", default=0, minimum=0, maximum=1_000_000

@@ -20,14 +20,19 @@ class Elastic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parallelism:
-    """How the processes are split; the product is the world size."""
+    """How the processes are split; the product is their number, and of tensor, pipeline and fsdp one may be above 1."""
 
     data: int = api_field(
         "Data-parallel replicas; -1: what the other axes leave over.", default=-1, minimum=-1, maximum=65536
     )
-    tensor: int = api_field("Tensor-parallel ways.", default=1, minimum=1, maximum=64)
-    pipeline: int = api_field("Pipeline stages.", default=1, minimum=1, maximum=64)
+    tensor: int = api_field("Tensor-parallel ways, a divisor of the attention heads.", default=1, minimum=1, maximum=64)
+    pipeline: int = api_field("Pipeline stages, at most as many as layers.", default=1, minimum=1, maximum=64)
     fsdp: int = api_field("Ways in which parameters are sharded.", default=1, minimum=1, maximum=65536)
+
+    @property
+    def is_cut(self) -> bool:
+        """Return whether one copy of the model needs several processes."""
+        return self.tensor * self.pipeline * self.fsdp > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

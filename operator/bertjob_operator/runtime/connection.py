@@ -11,7 +11,7 @@ import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 
 from bertjob_api.cluster import ClusterError, Kind, Object, UnavailableError
-from bertjob_operator.runtime import calls
+from bertjob_operator.runtime import calls, tally
 from bertjob_operator.runtime.auth import Credentials
 from bertjob_operator.runtime.calls import Call, Selection
 from bertjob_operator.runtime.delays import Timings
@@ -87,6 +87,8 @@ class Connection:
                 yield response
 
     async def _open(self, call: Call, limits: aiohttp.ClientTimeout, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        if call.method != "GET":
+            tally.wrote()
         return await self._session.request(
             call.method,
             self._credentials.host + call.path,

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Final, Generic, Literal, TypeVar
 
 from bertjob_api.cluster import Change, Cluster, ClusterError, Kind, Object
+from bertjob_operator.runtime import tally
 from bertjob_operator.runtime.errors import RetryLaterError
 from bertjob_operator.runtime.queue import WorkQueue
 from bertjob_operator.runtime.store import Store
@@ -57,6 +58,8 @@ class Reconciled:
     error: Exception | None = None
     again_after: timedelta | None = None
     """When its next turn comes by itself, or None."""
+    writes: int = 0
+    """Requests that it sent to change something, tries that were refused among them."""
 
 
 def log(turn: Reconciled) -> None:
@@ -66,6 +69,7 @@ def log(turn: Reconciled) -> None:
         "key": "/".join(map(str, turn.key)) if isinstance(turn.key, tuple) else str(turn.key),
         "duration_ms": round(turn.duration.total_seconds() * 1000, 3),
         "result": turn.result,
+        "writes": turn.writes,
     }
     if turn.again_after is not None:
         line["again_after_s"] = round(turn.again_after.total_seconds(), 3)
@@ -162,10 +166,14 @@ class Controller(Generic[K]):
 
     async def _turn(self, key: K) -> None:
         """Call ``reconcile`` once and see to the key's next turn."""
-        started = asyncio.get_running_loop().time()
+        started, sent = asyncio.get_running_loop().time(), tally.begin()
         result, again_after, error = await self._outcome(key)
         duration = timedelta(seconds=asyncio.get_running_loop().time() - started)
-        self._observe(Reconciled(key=key, duration=duration, result=result, error=error, again_after=again_after))
+        self._observe(
+            Reconciled(
+                key=key, duration=duration, result=result, error=error, again_after=again_after, writes=sent.writes
+            )
+        )
 
     async def _outcome(self, key: K) -> tuple[Result, timedelta | None, Exception | None]:
         try:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from bertjob_api import names, termination
+from bertjob_api import contract, names, termination
 from bertjob_api.job import parse_job
 from bertjob_api.termination import Failure, Result
 from bertjob_serving.optimize.run import Inputs, OptimizeError, optimize
@@ -43,6 +43,8 @@ def main(env: Mapping[str, str]) -> int:
 
 def attempt(env: Mapping[str, str]) -> tuple[Result, int]:
     """Return the result and the exit code; every expected failure becomes a result."""
+    if (problem := contract.mismatch(env)) is not None:
+        return Result(failure=Failure(reason="VersionMismatch", message=problem)), termination.USER_ERROR
     try:
         result = _run(env)
     except (AccessError, NotFoundError, OptimizeError, StorageError, ValueError, OSError) as error:

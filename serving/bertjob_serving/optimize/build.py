@@ -104,6 +104,7 @@ def _publish(shop: Workshop, method: str) -> Artifact:
         problem=shop.task.problem,
         labels=shop.labels,
         max_sequence_length=shop.max_length,
+        stride=shop.job.spec.data.stride,
         engine=engine.NAME,
         engine_version=engine.version(),
         method=method,

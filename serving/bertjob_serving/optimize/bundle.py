@@ -1,4 +1,4 @@
-"""What a candidate's process is given: held-out and calibration texts as token ids, and how to measure."""
+"""What a candidate's process is given: held-out items and calibration texts as token ids, and how to measure."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from bertjob_serving.optimize.weights import Array
-from bertjob_tasks.task import Asked, asked_of
+from bertjob_tasks.encoding import Encoded
+from bertjob_tasks.task import Asked, Windows, asked_of, slices_of
 
 _ARRAYS: Final = "texts.npz"
 _SETTINGS: Final = "settings.json"
@@ -43,18 +44,33 @@ class Bundle:
     """The inputs of every candidate."""
 
     heldout: tuple[Array, ...]
-    """Token ids (S,) int32 of each held-out text."""
+    """Token ids (S,) int32 of each held-out input."""
+    types: tuple[Array, ...]
+    """Token types (S,) int32 of each held-out input: which of its item's texts a token is of."""
+    counts: tuple[int, ...]
+    """Held-out inputs of each item; they stand side by side."""
     calibration: tuple[Array, ...]
     """Token ids (S,) int32 of training texts."""
     golden: tuple[int, ...]
-    """Indices of the held-out texts that become the golden set."""
+    """Indices of the held-out inputs that become the golden set."""
     golden_texts: tuple[Asked, ...] | None
-    """Their texts, or pairs of them; None where texts may not be stored."""
+    """What is asked to get them; None where texts may not be stored."""
     settings: Settings
+
+    @property
+    def items(self) -> list[Windows]:
+        """Return the inputs of each held-out item."""
+        inputs = [Encoded(ids, types) for ids, types in zip(self.heldout, self.types, strict=True)]
+        return [tuple(inputs[part]) for part in slices_of(self.counts)]
 
     def save(self, folder: Path) -> None:
         """Write the bundle into the working folder."""
-        arrays = {**_flat("heldout", self.heldout), **_flat("calibration", self.calibration)}
+        arrays = {
+            **_flat("heldout", self.heldout),
+            **_flat("types", self.types),
+            **_flat("calibration", self.calibration),
+            "counts": np.array(self.counts, np.int64),
+        }
         np.savez(folder / _ARRAYS, allow_pickle=False, **arrays)
         plain = {"golden": self.golden, "golden_texts": self.golden_texts, "settings": asdict(self.settings)}
         (folder / _SETTINGS).write_text(json.dumps(plain), encoding="utf-8")
@@ -67,6 +83,8 @@ class Bundle:
         with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
             return cls(
                 heldout=_split(arrays["heldout"], arrays["heldout_ends"]),
+                types=_split(arrays["types"], arrays["types_ends"]),
+                counts=tuple(arrays["counts"].tolist()),
                 calibration=_split(arrays["calibration"], arrays["calibration_ends"]),
                 golden=tuple(plain["golden"]),
                 golden_texts=None if texts is None else tuple(map(asked_of, texts)),

@@ -42,7 +42,7 @@ BUILDERS: Final[dict[str, Builder]] = {
 def produce(method: str, folder: Path) -> Outcome:
     """Build, measure and complete the artifact folder of *method* within the working folder; FP32 comes first."""
     bundle, tell = Bundle.load(folder), progress.teller(folder, method)
-    target, count = folder / method, len(bundle.heldout)
+    target, count = folder / method, len(bundle.counts)
     _log.info("%s: building", method)
     tell("building", 0)
     trained, settings = read_trained(folder / MODEL), bundle.settings
@@ -56,11 +56,11 @@ def produce(method: str, folder: Path) -> Outcome:
     _log.info("%s: answering %d held-out texts", method, count)
     answers = measure.answers(
         own,
-        bundle.heldout,
+        bundle.items,
         reduce=task.reduce,
         answered=lambda done: tell(f"{done} of {count} held-out texts answered", done),
     )
-    _log.info("%s: timing %d texts", method, min(count, bundle.settings.timed_texts))
+    _log.info("%s: timing %d texts", method, min(len(bundle.heldout), bundle.settings.timed_texts))
     tell("timing", count)
     mix, longest = _times(method, own, bundle, folder)
     _write_tokenizer(folder / MODEL, target / TOKENIZER)

@@ -7,8 +7,8 @@ table, of a pair they follow from where its first text ends); query, key and val
 [CLS] alone, the last layer is computed for it alone.
 
 Shapes: B texts, S tokens, H hidden size, L labels, N heads, D = H / N.
-Source: Devlin et al. 2018 (arXiv:1810.04805); tensor names of Hugging Face's BertForSequenceClassification and
-BertForTokenClassification.
+Source: Devlin et al. 2018 (arXiv:1810.04805); tensor names of Hugging Face's BertForSequenceClassification,
+BertForTokenClassification and BertForQuestionAnswering.
 """
 
 from collections.abc import Callable, Mapping
@@ -62,7 +62,7 @@ def build(trained: Trained, *, store: Store, reads: Reads = "first", sep_id: int
     Args:
         trained: the model's tensors.
         store: how weights stand in the graph.
-        reads: "first": the head reads [CLS], logits are (B, L); "tokens": it reads all, they are (B, S, L).
+        reads: "first": the head reads [CLS], logits are (B, L); else it reads all, they are (B, S, L).
         sep_id: id of [SEP] for pairs of texts; None: every input is one text.
 
     Raises:
@@ -153,7 +153,7 @@ class _Graph:
         while f"head.{index}.weight" in self._tensors:
             x = ops.gelu(self._linear(f"head.{index}", x), "erf", name=f"head.{index}.activation")
             index += 1
-        return self._linear("classifier", x)
+        return self._linear("qa_outputs" if "qa_outputs.weight" in self._tensors else "classifier", x)
 
     def _attention(self, base: str, queried: Node, hidden: Node, bias: Node) -> Node:
         names = ("query", "key", "value")

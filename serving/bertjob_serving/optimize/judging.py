@@ -50,7 +50,7 @@ def _row(method: str, record: Record, measured: Measured, limits: Gate) -> Row:
     outcome, live, own = record.outcome, measured.live, _statistics(record.outcome.answers, measured)
     figures = gate.Figures(
         accuracy_drop=_drop(_statistics(measured.fp32.outcome.answers, measured), own, measured.task),
-        examples=len(measured.features.inputs),
+        examples=measured.features.num_items,
         speedup=estimates.typical(outcome.speedups),
         size_ratio=outcome.weights_bytes / measured.fp32.outcome.weights_bytes,
         live_drop=_drop(_of_live(live, measured), own, measured.task) if live is not None else None,
@@ -88,7 +88,7 @@ def _drop(reference: Array, candidate: Array, task: Task[Any]) -> estimates.Esti
 
 def result(found: Sequence[Row], measured: Measured) -> Result:
     """Return the result: the fastest candidate that passed, FP32 when there was none to judge, else a failure."""
-    examples = len(measured.features.inputs)
+    examples = measured.features.num_items
     fp32, candidates = found[0], found[1:]
     assert fp32.record is not None, "FP32 is the reference"
     if not candidates:

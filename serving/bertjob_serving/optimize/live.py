@@ -8,6 +8,7 @@ Its own tokenizer and label order count, and it runs in a process of its own, as
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from bertjob_storage import folders, open_storage
 from bertjob_storage.protocol import StorageError
 from bertjob_tasks import encoding
 from bertjob_tasks.registry import task_of
-from bertjob_tasks.task import Array, Features, Task
+from bertjob_tasks.task import Array, Features, Task, Windows
 
 _log = logging.getLogger(__name__)
 
@@ -101,13 +102,15 @@ def _unfit(manifest: ModelManifest, question: Question) -> str | None:
 def _ask(question: Question, manifest: ModelManifest) -> str | Features:
     """Let the process answer; return why it did not, or what it was asked."""
     length = manifest.max_sequence_length
-    encoder = encoding.Encoder.from_folder(question.folder / ARTIFACT, max_length=length)
+    encoder = encoding.Encoder.from_folder(question.folder / ARTIFACT, max_length=length, stride=manifest.stride)
     features = question.task.encode(question.examples, question.labels, encoder=encoder)
     take = tuple(manifest.labels.index(label) for label in question.labels) or None
     settings = replace(question.bundle.settings, max_length=length, take=take)
     replace(
         question.bundle,
         heldout=tuple(item.ids for item in features.inputs),
+        types=tuple(item.type_ids for item in features.inputs),
+        counts=features.counts or (1,) * len(features.inputs),
         calibration=(),
         golden_texts=None,
         settings=settings,
@@ -124,10 +127,10 @@ def main(folder: Path) -> int:
     task = task_of(bundle.settings.task, bundle.settings.problem)
     own = engine.Engine(folder / ARTIFACT, threads=threads)
 
-    def reduce(outputs: Array) -> tuple[float, ...]:
-        return task.reduce(outputs if take is None else outputs[..., list(take)])
+    def reduce(outputs: Sequence[Array], tokens: Windows) -> tuple[float, ...]:
+        return task.reduce(outputs if take is None else [item[..., list(take)] for item in outputs], tokens)
 
-    answers = measure.answers(own, bundle.heldout, reduce=reduce)
+    answers = measure.answers(own, bundle.items, reduce=reduce)
     texts = measure.length_sample(bundle.heldout, wanted=bundle.settings.timed_texts)
     rounds = measure.interleaved(
         {"live": own.logits_of}, texts, rounds=bundle.settings.rounds, budget_s=bundle.settings.budget_s / 2

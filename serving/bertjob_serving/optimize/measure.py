@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from bertjob_serving.optimize.weights import Array
+from bertjob_tasks.task import Windows
 
 _BATCH: Final = 16
 MIN_ROUNDS: Final = 5
@@ -16,7 +17,8 @@ Rounds = list[list[float]]
 """Seconds of each text in each round."""
 
 
-Reduce = Callable[[Array], tuple[float, ...]]
+Reduce = Callable[[Sequence[Array], Windows], tuple[float, ...]]
+"""The answer to one item, from the outputs (L,) or (S, L) of each of its inputs, as a few numbers."""
 
 
 class Engine(Protocol):
@@ -28,25 +30,32 @@ class Engine(Protocol):
 
 
 def answers(
-    engine: Engine, texts: Sequence[Array], *, reduce: Reduce, answered: Callable[[int], None] = lambda _: None
+    engine: Engine, items: Sequence[Windows], *, reduce: Reduce, answered: Callable[[int], None] = lambda _: None
 ) -> tuple[float, ...]:
     """
-    Return the answers that *engine* gives to *texts*, one after another.
+    Return the answers that *engine* gives to *items*, one after another.
 
     Args:
         engine: what computes.
-        texts: token ids (S,) of each.
-        reduce: the answer in the outputs (L,) or (S, L) for one text, as a few numbers.
+        items: the inputs of each.
+        reduce: makes the answer to one item.
         answered: is told how many are done so far.
 
     """
+    places = [(number, place) for number, item in enumerate(items) for place in range(len(item))]
+    inputs = [items[number][place].ids for number, place in places]
+    outputs: list[dict[int, Array]] = [{} for _ in items]
     found: dict[int, tuple[float, ...]] = {}
-    for batch in batches([len(ids) for ids in texts], size=_BATCH):
-        ids = np.stack([texts[index] for index in batch])
-        outputs = engine.logits(ids, np.ones_like(ids))
-        found.update((index, reduce(output)) for index, output in zip(batch, outputs, strict=True))
+    for batch in batches([len(ids) for ids in inputs], size=_BATCH):
+        ids = np.stack([inputs[index] for index in batch])
+        for index, output in zip(batch, engine.logits(ids, np.ones_like(ids)), strict=True):
+            number, place = places[index]
+            outputs[number][place] = output
+            if len(outputs[number]) == len(items[number]):
+                found[number] = reduce([outputs[number][at] for at in range(len(items[number]))], items[number])
+                outputs[number].clear()  # of tokens there are many, and only the answer is needed
         answered(len(found))
-    return tuple(number for index in range(len(texts)) for number in found[index])
+    return tuple(number for index in range(len(items)) for number in found[index])
 
 
 def batches(lengths: Sequence[int], *, size: int) -> Iterator[list[int]]:

@@ -83,7 +83,7 @@ def optimize(inputs: Inputs) -> Result:
     prepared = _prepare(inputs, storage, run, source)
     shop = prepared.shop
     methods = spec.optimize.methods if spec.optimize is not None else ()
-    board = progress.Board(folder=shop.folder, methods=(FP32, *methods), texts=len(prepared.bundle.heldout))
+    board = progress.Board(folder=shop.folder, methods=(FP32, *methods), texts=len(prepared.bundle.counts))
     with progress.served(board, address=inputs.address, port=names.PROGRESS_PORT):
         return _optimized(inputs, prepared, source, board)
 
@@ -139,14 +139,17 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
     config, task = read_config(folder / MODEL / CONFIG), registry.of_spec(spec.model)
     labels = trained.labels or (config.labels if task.has_labels else ())
     max_length = min(spec.data.max_sequence_length, config.max_positions)
-    encoder = encoding.Encoder.from_folder(folder / MODEL, max_length=max_length)
+    encoder = encoding.Encoder.from_folder(folder / MODEL, max_length=max_length, stride=spec.data.stride)
     examples = heldout.read(source, spec=spec, labels=labels)
     features = task.encode(examples, labels, encoder=encoder)
     golden = spread(len(examples), wanted=32)
+    parts = features.slices
     bundle = Bundle(
         heldout=tuple(item.ids for item in features.inputs),
+        types=tuple(item.type_ids for item in features.inputs),
+        counts=features.counts or (1,) * len(features.inputs),
         calibration=_calibration(inputs, task, encoder),
-        golden=golden,
+        golden=tuple(parts[index].start for index in golden),
         golden_texts=tuple(task.asked(examples[index]) for index in golden) if spec.privacy.store_texts else None,
         settings=Settings(
             threads=cpu.available(),
@@ -178,7 +181,8 @@ def _calibration(inputs: Inputs, task: Task[Any], encoder: encoding.Encoder) -> 
         return ()
     source = heldout.download(spec.data.train, spec=spec, folder=inputs.scratch / "train")
     asked = heldout.calibration(source, spec=spec, wanted=spec.optimize.calibration_samples)
-    return tuple(item.ids for item in task.encode_asked(asked, encoder=encoder))
+    ids = (item.ids for windows in task.encode_asked(asked, encoder=encoder) for item in windows)
+    return tuple(heldout.sample(ids, wanted=spec.optimize.calibration_samples))
 
 
 def _live(inputs: Inputs, prepared: Prepared) -> Live | None:

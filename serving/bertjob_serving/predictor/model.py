@@ -71,8 +71,8 @@ class ServedModel(Model):  # type: ignore[misc]  # kserve has no types
         kept = [(item, item.text) for item in self._artifact.golden if item.text is not None]
         found = await self._worker.logits(tuple(text for _, text in kept)) if kept else []
         agreed = sum(
-            golden.same_answer(self._task, item.served, logits)
-            for (item, _), (_, logits) in zip(kept, found, strict=True)
+            golden.is_answered(self._task, item, tokens, logits)
+            for (item, _), (tokens, logits) in zip(kept, found, strict=True)
         )
         return {
             "sha256": self._artifact.manifest.sha256,

@@ -23,7 +23,8 @@ def load(settings: Settings) -> tuple[Artifact, Worker]:
     artifact = open_artifact(settings.model_dir)
     own = engine.Engine(artifact.folder, threads=cpu.available())
     check_answers(artifact, own)
-    encoder = Encoder.from_folder(artifact.folder, max_length=artifact.manifest.max_sequence_length)
+    length, stride = artifact.manifest.max_sequence_length, artifact.manifest.stride
+    encoder = Encoder.from_folder(artifact.folder, max_length=length, stride=stride)
     _log.info(
         "loaded %s (%s), %d golden answers are right",
         artifact.manifest.sha256,

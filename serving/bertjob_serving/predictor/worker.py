@@ -16,17 +16,17 @@ from bertjob_serving.predictor.batching import form_batch
 from bertjob_serving.predictor.errors import DeadlineError, EngineError, OverloadedError
 from bertjob_serving.predictor.settings import Limits
 from bertjob_tasks.encoding import Encoded, pad
-from bertjob_tasks.task import Asked
+from bertjob_tasks.task import Asked, Windows, slices_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Infer = Callable[[Array, Array], Array]
 """Token ids and mask (B, S) to logits (B, L) or (B, S, L)."""
-Encode = Callable[[Sequence[Asked]], list[Encoded]]
+Encode = Callable[[Sequence[Asked]], list[Windows]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waiting:
-    """One text that waits for its logits."""
+    """One input that waits for its logits."""
 
     tokens: Encoded
     answer: "asyncio.Future[Array]"
@@ -38,11 +38,11 @@ class Waiting:
 
 
 class Computed(NamedTuple):
-    """One text's answer."""
+    """What was computed of one text, or of the windows that it was cut into."""
 
-    tokens: Encoded
-    logits: Array
-    """(L,) or (S, L)."""
+    tokens: Windows
+    logits: tuple[Array, ...]
+    """(L,) or (S, L) of each input."""
 
 
 class Worker:
@@ -79,22 +79,23 @@ class Worker:
         try:
             async with asyncio.timeout(self._limits.deadline_s):
                 loop = asyncio.get_running_loop()
-                tokens = await loop.run_in_executor(self._tokenizer, self._encode, texts)
-                return await self._answers(tokens)
+                items = await loop.run_in_executor(self._tokenizer, self._encode, texts)
+                return await self._answers(items)
         except TimeoutError as error:
             message = f"no answer within {self._limits.deadline_s:g} s; send fewer texts or try again later"
             raise DeadlineError(message) from error
         finally:
             self._accepted -= len(texts)
 
-    async def _answers(self, tokens: Sequence[Encoded]) -> list[Computed]:
+    async def _answers(self, items: Sequence[Windows]) -> list[Computed]:
         loop = asyncio.get_running_loop()
-        entries = [Waiting(item, loop.create_future()) for item in tokens]
+        entries = [Waiting(tokens, loop.create_future()) for item in items for tokens in item]
         self._waiting.extend(entries)
         if self._runner is None or self._runner.done():
             self._runner = loop.create_task(self._run())
         logits = await asyncio.gather(*(entry.answer for entry in entries))
-        return [Computed(item, row) for item, row in zip(tokens, logits, strict=True)]
+        parts = slices_of([len(item) for item in items])
+        return [Computed(item, tuple(logits[part])) for item, part in zip(items, parts, strict=True)]
 
     async def _run(self) -> None:
         """Compute batch after batch until nobody waits; texts that were given up are dropped."""

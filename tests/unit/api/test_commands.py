@@ -4,6 +4,7 @@ from support.jobs import a_job
 
 from bertjob_api import commands, names
 from bertjob_api.commands import Command
+from bertjob_api.contract import CONTRACT, mismatch
 from bertjob_api.job import parse_job
 
 
@@ -53,3 +54,12 @@ def test_rendezvous_is_new_for_each_attempt() -> None:
     }
 
     assert len(ids) == 3
+
+
+def test_programs_that_read_the_spec_are_told_the_contract() -> None:
+    """Whoever reads the resolved spec learns by which contract it was written, and finds itself fitting."""
+    for name in ("preflight", "train", "optimize"):
+        env = {item["name"]: item.get("value", "") for item in _all()[name].env}
+
+        assert env[names.CONTRACT_ENV] == str(CONTRACT)
+        assert mismatch(env) is None

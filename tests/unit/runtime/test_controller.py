@@ -255,6 +255,7 @@ async def test_one_json_line_per_turn(caplog: pytest.LogCaptureFixture) -> None:
         "event": "reconciled",
         "key": "default/a",
         "result": "retry",
+        "writes": 0,
         "again_after_s": 0.005,
         "error": "UnavailableError: apply Pod a/x: 503",
     }

@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
-from transformers import BertForSequenceClassification, BertForTokenClassification
+from safetensors.torch import save_file as save_torch
+from support.models import CONFIG
+from transformers import BertForQuestionAnswering, BertForSequenceClassification, BertForTokenClassification
 
+from bertjob_api.spec import Head
 from bertjob_serving.engine import Engine
 from bertjob_serving.optimize import ir
 from bertjob_serving.optimize.graph import Float32, build
 from bertjob_serving.optimize.int8 import Int8, quantize_rows
 from bertjob_serving.optimize.weights import Trained, read_trained
+from bertjob_tasks.task import Reads
+from bertjob_trainer import heads
+from bertjob_trainer.bert_config import BertConfig
 
 SaveModel = Callable[..., tuple[Path, Any]]
 
@@ -82,6 +88,43 @@ def test_tokens_equal_transformers(save_model: SaveModel, tmp_path: Path) -> Non
 
     assert got.shape == (3, 17, 3)
     assert np.abs((got - _reference(model, ids, mask))[mask > 0]).max() < 1e-4
+
+
+def test_spans_equal_transformers(save_model: SaveModel, tmp_path: Path) -> None:
+    """A head on spans is found under its own name and gives both logits for each token."""
+    folder, model = save_model(kind=BertForQuestionAnswering, num_labels=2)
+    ids, mask = _batch()
+
+    ir.save(build(read_trained(folder), store=Float32(), reads="spans"), tmp_path / "ir")
+    got = Engine(tmp_path / "ir", threads=1).logits(ids, mask)
+
+    with torch.no_grad():
+        found = model(input_ids=torch.from_numpy(ids).long(), attention_mask=torch.from_numpy(mask).long())
+    expected = torch.stack([found.start_logits, found.end_logits], dim=-1).numpy()
+    assert np.abs((got - expected)[mask > 0]).max() < 1e-4
+
+
+@pytest.mark.parametrize("reads", ["first", "tokens", "spans"])
+def test_trained_hidden_layers_reach_int8(reads: Reads, tmp_path: Path) -> None:
+    """Whatever a head reads, its hidden layers are part of the graph, in FP32 and in INT8."""
+    config = {**CONFIG, "initializer_range": 0.3}
+    model = heads.build(
+        BertConfig.from_dict(config), num_labels=2, head=Head(layers=2, hidden_size=8), seed=1, reads=reads
+    )
+    save_torch(model.state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    ids, mask = np.array([[2, 5, 6, 7, 3], [2, 8, 3, 0, 0]], np.int32), np.array([[1] * 5, [1, 1, 1, 0, 0]], np.int32)
+    with torch.no_grad():
+        expected = model.eval()(
+            torch.from_numpy(ids), torch.zeros(2, 5, dtype=torch.int32), torch.from_numpy(mask > 0)
+        ).numpy()
+
+    assert np.abs(expected[0]).max() > 0.1
+    for name, store, tolerance in (("fp32", Float32(), 1e-4), ("dynamic", Int8(), 0.1)):
+        ir.save(build(read_trained(tmp_path), store=store, reads=reads), tmp_path / name)
+        got = Engine(tmp_path / name, threads=1).logits(ids, mask)
+        difference = got - expected if reads == "first" else (got - expected)[mask > 0]
+        assert np.abs(difference).max() < tolerance * np.abs(expected[0]).max(), name
 
 
 def test_one_layer_is_enough(save_model: SaveModel, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from bertjob_serving.optimize import contain, heldout, measure
 from bertjob_serving.optimize.bundle import Bundle, Settings, spread
+from bertjob_tasks.encoding import Encoded
 
 
 @given(st.lists(st.integers(1, 6), max_size=60), st.integers(1, 7))
@@ -33,18 +35,22 @@ class _ByFirstToken:
         return np.eye(9)[ids[:, 0]]
 
 
-def test_answers_come_in_the_order_of_the_texts() -> None:
-    """Sorting by length for speed does not show in the result."""
-    texts = [np.array([number % 9] * (1 + number % 4), np.int32) for number in range(50)]
+def test_answers_come_in_the_order_of_the_items() -> None:
+    """Sorting by length for speed does not show in the result, and an item is answered from all of its inputs."""
 
-    told: list[int] = []
+    def an_item(number: int) -> tuple[Encoded, ...]:
+        inputs = [np.array([(number + place) % 9] * (1 + (number * place) % 4), np.int32) for place in range(3)]
+        return tuple(Encoded(ids, np.zeros_like(ids)) for ids in inputs[: 1 + number % 3])
 
-    def reduce(outputs: np.ndarray) -> tuple[int, ...]:
-        return (int(outputs.argmax()), len(outputs))
+    items, told = [an_item(number) for number in range(50)], list[int]()
 
-    found = measure.answers(_ByFirstToken(), texts, reduce=reduce, answered=told.append)
+    def reduce(outputs: Sequence[np.ndarray], tokens: Sequence[Encoded]) -> tuple[int, ...]:
+        assert [output.argmax() for output in outputs] == [item.ids[0] for item in tokens]
+        return (int(outputs[0].argmax()), len(outputs))
 
-    assert found == tuple(part for number in range(50) for part in (number % 9, 9))
+    found = measure.answers(_ByFirstToken(), items, reduce=reduce, answered=told.append)
+
+    assert found == tuple(part for number in range(50) for part in (number % 9, 1 + number % 3))
     assert told == sorted(told)
     assert told[-1] == 50
 
@@ -134,6 +140,8 @@ def test_bundle_survives_the_way_to_the_process(tmp_path: Path) -> None:
     """What is saved is what is loaded, empty parts included."""
     bundle = Bundle(
         heldout=(np.array([1, 2], np.int32), np.array([3], np.int32)),
+        types=(np.array([0, 1], np.int32), np.array([0], np.int32)),
+        counts=(2,),
         calibration=(),
         golden=(0, 1),
         golden_texts=("a", ("\u4e2d", "b")),
@@ -144,6 +152,7 @@ def test_bundle_survives_the_way_to_the_process(tmp_path: Path) -> None:
     loaded = Bundle.load(tmp_path)
 
     assert [ids.tolist() for ids in loaded.heldout] == [[1, 2], [3]]
+    assert [[tokens.type_ids.tolist() for tokens in item] for item in loaded.items] == [[[0, 1], [0]]]
     assert loaded.calibration == ()
     assert (loaded.golden, loaded.golden_texts, loaded.settings) == (
         bundle.golden,

@@ -16,8 +16,13 @@ from bertjob_tasks.encoding import Encoded
 LIMITS = Limits(max_waiting=8, deadline_s=30)
 
 
-def _encode(texts: Sequence[str]) -> list[Encoded]:
-    return [Encoded(np.full(len(text), ord(text[0]), np.int32), np.zeros(len(text), np.int32)) for text in texts]
+def _encode(texts: Sequence[str]) -> list[tuple[Encoded, ...]]:
+    """Return an input for each word."""
+    return [tuple(_input(word) for word in text.split("|")) for text in texts]
+
+
+def _input(word: str) -> Encoded:
+    return Encoded(np.full(len(word), ord(word[0]), np.int32), np.zeros(len(word), np.int32))
 
 
 def _first_token(ids: np.ndarray, _mask: np.ndarray) -> np.ndarray:
@@ -34,8 +39,19 @@ async def test_everybody_gets_the_own_answer() -> None:
 
     answers = await asyncio.gather(*(worker.logits([char, char * 5]) for char in "abcdefgh"))
 
-    assert [[row.logits[0] for row in answer] for answer in answers] == [[ord(char)] * 2 for char in "abcdefgh"]
+    assert [[row.logits[0][0] for row in answer] for answer in answers] == [[ord(char)] * 2 for char in "abcdefgh"]
     assert worker.accepted == 0
+    worker.close()
+
+
+async def test_windows_of_a_text_come_back_together() -> None:
+    """However the engine's batches fall, each text gets the outputs of its own windows in their order."""
+    worker = _worker(_first_token, replace(LIMITS, max_items=2))
+
+    found = await worker.logits(["a|bbb|c", "dd", "e|ff"])
+
+    assert [[chr(int(row[0])) for row in item.logits] for item in found] == [["a", "b", "c"], ["d"], ["e", "f"]]
+    assert [[len(tokens.ids) for tokens in item.tokens] for item in found] == [[1, 3, 1], [2], [1, 2]]
     worker.close()
 
 
@@ -56,7 +72,7 @@ async def test_full_queue_refuses_and_recovers() -> None:
 
     go.set()
     assert len(await first) == 8
-    assert (await worker.logits(["b"]))[0].logits[0] == ord("b")
+    assert (await worker.logits(["b"]))[0].logits[0][0] == ord("b")
     worker.close()
 
 
@@ -76,7 +92,7 @@ async def test_late_answer_is_a_deadline() -> None:
 
     assert worker.accepted == 0
     go.set()
-    assert (await worker.logits(["d"]))[0].logits[0] == ord("d")
+    assert (await worker.logits(["d"]))[0].logits[0][0] == ord("d")
     assert computed == [1, 1]
     worker.close()
 
@@ -95,7 +111,7 @@ async def test_failing_engine_fails_its_batch_only() -> None:
     with pytest.raises(EngineError) as caught:
         await worker.logits(["x"])
     assert str(caught.value.__cause__) == "bad day"
-    assert (await worker.logits(["a"]))[0].logits[0] == ord("a")
+    assert (await worker.logits(["a"]))[0].logits[0][0] == ord("a")
     worker.close()
 
 

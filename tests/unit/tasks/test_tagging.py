@@ -177,7 +177,7 @@ def test_answer_has_places_in_the_text(tmp_path: Path) -> None:
     for asked, text in (("the  cats dog!", "cats dog"), (("the", "cats", "dog", "!"), "cats dog")):
         (tokens,) = TASK.encode_asked([asked], encoder=encoder_of(tmp_path))
 
-        answer = TASK.decode(logits, tokens, asked, labels=LABELS, with_scores=True)
+        answer = TASK.decode([logits], tokens, asked, labels=LABELS, with_scores=True)
 
         (entity,) = answer["entities"]
         joined = asked if isinstance(asked, str) else " ".join(asked)
@@ -190,7 +190,7 @@ def test_text_without_words_has_no_entities(tmp_path: Path) -> None:
     """White space is a text too."""
     (tokens,) = TASK.encode_asked(["  "], encoder=encoder_of(tmp_path))
 
-    answer = TASK.decode(np.zeros((2, 3)), tokens, "  ", labels=LABELS, with_scores=False)
+    answer = TASK.decode([np.zeros((2, 3))], tokens, "  ", labels=LABELS, with_scores=False)
 
     assert answer == {"entities": []}
     assert TASK.columns([answer], labels=LABELS) == {"entities": ("BYTES", [1], ["[]"])}

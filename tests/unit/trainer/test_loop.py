@@ -13,6 +13,7 @@ from bertjob_trainer.cadence import parse
 from bertjob_trainer.data import Dataset
 from bertjob_trainer.group import PeerLostError
 from bertjob_trainer.loop import NonFiniteLossError, TrainConfig
+from bertjob_trainer.parallel.strategy import dropout_seed
 from bertjob_trainer.state import TrainState
 
 CPU = torch.device("cpu")
@@ -143,10 +144,10 @@ def test_half_precision_follows_full_precision() -> None:
 
 def test_dropout_depends_on_the_micro_batch_and_not_on_what_ran_before() -> None:
     """Seeds of micro-batches differ from each other and are fixed."""
-    seeds = {loop.dropout_seed(1, step, index) for step in range(50) for index in range(50)}
+    seeds = {dropout_seed(1, step, index) for step in range(50) for index in range(50)}
 
     assert len(seeds) == 2500
-    assert loop.dropout_seed(1, 2, 3) == loop.dropout_seed(1, 2, 3)
+    assert dropout_seed(1, 2, 3) == dropout_seed(1, 2, 3)
 
 
 def test_word_gradients_touch_only_words_of_the_data() -> None:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from support.models import CONFIG, a_model_folder
 from transformers import BertConfig as ReferenceConfig
-from transformers import BertForSequenceClassification, BertForTokenClassification
+from transformers import BertForQuestionAnswering, BertForSequenceClassification, BertForTokenClassification
 
 from bertjob_api.spec import Head
 from bertjob_tasks.errors import ModelFolderError, UnsupportedError
@@ -69,6 +69,34 @@ def test_tokens_equal_the_reference() -> None:
     reference.loss.backward()
 
     torch.testing.assert_close(logits[MASK], reference.logits[MASK], atol=1e-5, rtol=1e-5)
+    expected = dict(theirs.named_parameters())
+    for name, weight in ours.named_parameters():
+        torch.testing.assert_close(weight.grad, expected[name].grad, atol=1e-5, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_spans_equal_the_reference(*, padded: bool) -> None:
+    """A head on spans has the weights, logits and gradients of BertForQuestionAnswering; padding is never a span's end."""
+    ours = heads.build(BertConfig.from_dict(CONFIG), num_labels=2, head=Head(), seed=1, reads="spans").eval()
+    theirs = BertForQuestionAnswering(ReferenceConfig(**CONFIG, num_labels=2)).eval()
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    ids, type_ids, mask = (IDS, TYPE_IDS, MASK) if padded else (IDS[:1], TYPE_IDS[:1], None)
+
+    logits = ours(ids, type_ids, mask)
+    losses.spans(
+        logits[:1], torch.tensor([[2, 3]])
+    ).backward()  # of the row without padding: transformers scores it too
+    reference = theirs(
+        input_ids=IDS[:1],
+        token_type_ids=TYPE_IDS[:1],
+        start_positions=torch.tensor([2]),
+        end_positions=torch.tensor([3]),
+    )
+    reference.loss.backward()
+
+    both_ends = torch.stack([reference.start_logits, reference.end_logits], dim=-1)
+    torch.testing.assert_close(logits[:1], both_ends, atol=1e-5, rtol=1e-5)
+    assert mask is None or (logits[~mask] == heads.PADDED).all()
     expected = dict(theirs.named_parameters())
     for name, weight in ours.named_parameters():
         torch.testing.assert_close(weight.grad, expected[name].grad, atol=1e-5, rtol=1e-5, msg=name)

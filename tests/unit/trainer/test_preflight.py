@@ -10,7 +10,8 @@ from support import s3_gateway
 from support.jobs import Object
 from support.workers import a_toy_job, toy_rows, write_rows
 
-from bertjob_api import names
+from bertjob_api import names, termination
+from bertjob_api.contract import CONTRACT
 from bertjob_api.termination import Result
 from bertjob_storage import open_storage
 from bertjob_trainer import preflight
@@ -161,6 +162,15 @@ def test_invalid_spec(job: Object, tmp_path: Path) -> None:
     assert code == 42
     assert "spec.training.epochs" in message_of(result)
     assert "spec.training.batchSize" in message_of(result)
+
+
+def test_operator_of_another_contract_is_named(tmp_path: Path) -> None:
+    """An image that would misread what the operator hands over says so before anything is looked at."""
+    code, result = preflight.run({names.SPEC_FILE_ENV: str(tmp_path / "absent"), names.CONTRACT_ENV: "999"})
+    assert code == termination.USER_ERROR
+    assert result.failure is not None
+    assert result.failure.reason == "VersionMismatch"
+    assert f"contract {CONTRACT}, the operator contract 999" in result.failure.message
 
 
 @pytest.mark.parametrize("env", [{}, {names.SPEC_FILE_ENV: "/does/not/exist"}])

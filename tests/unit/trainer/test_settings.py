@@ -55,7 +55,6 @@ def test_torchruns_variables_are_read(tmp_path: Path) -> None:
     ("spec", "words"),
     [
         ({"model": {"task": "masked-lm"}}, "spec.model.task"),
-        ({"training": {"parallelism": {"tensor": 2}}}, "spec.training.parallelism"),
     ],
 )
 def test_what_is_not_trained_yet_is_refused(spec: dict[str, Any], words: str, tmp_path: Path) -> None:

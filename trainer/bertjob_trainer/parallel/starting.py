@@ -1,0 +1,114 @@
+"""From a whole model to this process's state, and from the state to its strategy: the one place that chooses."""
+
+from functools import partial
+from typing import Any, Final
+
+import torch
+
+from bertjob_tasks.errors import UnsupportedError
+from bertjob_trainer.group import Along, Group, connecting
+from bertjob_trainer.parallel.axes import NAMES, Axes
+from bertjob_trainer.parallel.replicated import Replicated
+from bertjob_trainer.parallel.strategy import Arithmetic, Strategy
+from bertjob_trainer.state import TrainState
+
+WORDS: Final = "bert.embeddings.word_embeddings.weight"
+
+
+def start(model: Any, axes: Axes, *, group: Group, device: torch.device, weight_decay: float) -> TrainState:
+    """
+    Return the state before the first step.
+
+    Args:
+        model: whole, the same in every process; it is cut in place where a copy has several processes.
+        axes: the grid of the group's processes.
+        group: all processes.
+        device: where to compute.
+        weight_decay: of the optimizer.
+
+    Raises:
+        UnsupportedError: the model cannot be cut so.
+
+    """
+    if axes.ways == 1:
+        return TrainState.start(model.to(device), weight_decay=weight_decay)
+    refuse_uncuttable(model, axes)
+    # Late: these parts of torch take seconds to load, and whole copies need none of them.
+    from bertjob_trainer.parallel import pipeline, sharded, tensor  # noqa: PLC0415
+    from bertjob_trainer.parallel.shards import layout_of  # noqa: PLC0415
+    from bertjob_trainer.parallel.split_state import SplitState  # noqa: PLC0415
+
+    spot = axes.spot(group.rank)
+    layout = layout_of(model, axes=axes, spot=spot, holders=pipeline.holders(model, stages=axes.pipeline))
+    mesh = _mesh(axes, device=device, group=group)
+    if spot is None:
+        model.to("meta")
+    else:
+        if axes.pipeline > 1:
+            pipeline.cut(model, spot.pipeline, stages=axes.pipeline)
+        else:
+            model.to(device)
+        if axes.tensor > 1:
+            tensor.cut(model, mesh["tensor"])
+        if axes.fsdp > 1:
+            sharded.cut(model, mesh["data", "fsdp"])
+    return SplitState.of(model, layout, group=group, mesh=mesh, weight_decay=weight_decay, device=device)
+
+
+def refuse_uncuttable(model: Any, axes: Axes) -> None:
+    """Raise UnsupportedError where the model's shape does not allow the grid."""
+    layers = len(model.bert.encoder.layer)
+    heads = model.bert.encoder.layer[0].attention.self.num_heads
+    if heads % axes.tensor:
+        raise UnsupportedError(
+            f"spec.training.parallelism.tensor: got {axes.tensor}, the model has {heads} attention heads; take a divisor"
+        )
+    if layers < axes.pipeline:
+        raise UnsupportedError(
+            f"spec.training.parallelism.pipeline: got {axes.pipeline}, the model has {layers} layers; lower it"
+        )
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    if axes.pipeline > 1 and len(names) != len(list(model.parameters())):
+        raise UnsupportedError(
+            "spec.training.parallelism.pipeline: this task's head shares weights with the embeddings, which stand in another "
+            "stage; use tensor or fsdp"
+        )
+
+
+def strategy_of(state: TrainState, *, group: Group, arithmetic: Arithmetic, num_flags: int) -> Strategy:
+    """Return how the processes of *group* compute a step of *state*; *num_flags* numbers are summed along."""
+    if not state.is_split:
+        return Replicated(state.model, group, arithmetic, num_flags=num_flags)
+    from bertjob_trainer.parallel import pipeline, sharded  # noqa: PLC0415
+    from bertjob_trainer.parallel.divided import Divided, Onlooker, Passes  # noqa: PLC0415
+    from bertjob_trainer.parallel.split_gradients import SplitGradients  # noqa: PLC0415
+    from bertjob_trainer.parallel.split_state import SplitState  # noqa: PLC0415
+
+    assert isinstance(state, SplitState)
+    axes, spot = state.layout.axes, state.layout.spot
+    if spot is None:
+        return Onlooker(group, device=state.device)
+    if axes.fsdp > 1:
+        return Divided(
+            sharded.Passes(state.model, axes, spot, arithmetic),
+            sharded.Gradients(state.parts, spot, group),
+            share=partial(axes.share, spot),
+        )
+    copies = Along(rank=spot.data, world=axes.data, process_group=state.mesh.get_group("data"))
+    gradients = SplitGradients(
+        tuple(state.parts.values()), state.parts.get(WORDS), spot=spot, copies=copies, world=group
+    )
+    if axes.pipeline > 1:
+        stages = state.mesh.get_group("pipeline")
+        passes: Any = pipeline.Passes(state.model, axes, spot, arithmetic, group=stages)
+    else:
+        passes = Passes(state.model, axes, spot, arithmetic)
+    return Divided(passes, gradients, share=partial(axes.share, spot))
+
+
+def _mesh(axes: Axes, *, device: torch.device, group: Group) -> Any:
+    from torch.distributed.device_mesh import DeviceMesh  # noqa: PLC0415
+
+    ranks = torch.arange(axes.data * axes.ways).reshape(axes.shape)
+    with connecting(group):
+        return DeviceMesh(device.type, ranks, mesh_dim_names=NAMES)
