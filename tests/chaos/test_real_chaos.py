@@ -25,9 +25,9 @@ from bertjob_trainer.order import Order
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
 NAMESPACE = "chaos-jobs"
-EPOCHS, BATCH, SAMPLES = 2000, 16, 64
+EPOCHS, BATCH, SAMPLES = 1200, 16, 64
 STEPS = EPOCHS * SAMPLES // BATCH
-PATIENCE_S = 240.0
+PATIENCE_S = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,8 @@ def test_processes_die(installed: LocalCluster) -> None:
     run.signal("bertjob_trainer.worker", signal.SIGSTOP)
     run.moved_on()
     installed.kill("s3")
+    run.moved_on()
+    installed.start("s3")
     run.signal("bertjob_trainer.launcher", signal.SIGKILL)
     os.kill(operator_pid(installed), signal.SIGKILL)
     run.moved_on()
