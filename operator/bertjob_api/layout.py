@@ -6,10 +6,12 @@ Where everything lies in object storage.
     PREFIX/jobs/NAMESPACE/NAME/RUN/checkpoints/step-00000500/{shards}, manifest.json   written in that order
                                   /checkpoints/LATEST                                  attempt and step, conditional put
                                   /ledger/steps-00000001-00000500-....json, HEAD       samples of every step, in pieces
+                                  /metrics.jsonl, events.out.tfevents...               how training went, for people and TensorBoard
                                   /model.json                                          result of training: the commit
     PREFIX/jobs/NAMESPACE/NAME/OPT/result.json                                         result of optimizing: the commit
                                   /evaluation.json, candidates.svg, candidates/METHOD.json
     PREFIX/jobs/NAMESPACE/NAME/models/SHA256/{files}, manifest.json                    FP32 and served artifacts
+                                     /SHA256.report.html                               how that model came about, for people
 
 RUN names the inputs of training and OPT those of optimizing, so the same job with the same inputs finds its work done, and a
 change of either starts afresh.
@@ -53,6 +55,8 @@ def run_id(job: BertJob, inputs: Mapping[str, str]) -> str:
         "parallelism",
     }
     training = {key: value for key, value in dump(job.spec.training).items() if key not in placement}
+    best = job.spec.training.checkpoint.best  # it decides which weights are published
+    training |= {"best": best} if best is not None else {}
     data = {key: value for key, value in dump(job.spec.data).items() if key not in ("train", "validation", "test")}
     model = {key: value for key, value in dump(job.spec.model).items() if key != "source"}
     return "run-" + short(sha256_of({"model": model, "data": data, "training": training, "inputs": dict(inputs)}))
@@ -85,3 +89,8 @@ def step_of(folder: str) -> int | None:
 def model_folder(job: BertJob, sha256: str) -> str:
     """Return the immutable URI of a published model or artifact."""
     return f"{job_root(job)}/models/{sha256}"
+
+
+def report_uri(model_uri: str) -> str:
+    """Return where the report of a trained model is: beside its folder, since the digest names what is in there."""
+    return f"{model_uri.rstrip('/')}.report.html"

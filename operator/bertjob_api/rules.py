@@ -116,6 +116,12 @@ def _problems_cel() -> str:
     return "!has(self.model.problem) || " + " || ".join(cases)
 
 
+def _own_script_judges_itself(spec: JobSpec) -> bool:
+    training = spec.training
+    asked = (training.evaluate, training.early_stopping, training.checkpoint.best)
+    return training.command is None or asked == (None, None, None)
+
+
 def _labels_have_outputs(spec: JobSpec) -> bool:
     has_none = spec.model.problem == "regression" or spec.model.task in ("question-answering", "embedding")
     return spec.model.labels is None or not has_none
@@ -135,6 +141,8 @@ def _pairs_have_others(spec: JobSpec) -> bool:
 
 _WAYS: Final = "self.training.parallelism.tensor * self.training.parallelism.pipeline * self.training.parallelism.fsdp"
 """``_ways`` in CEL."""
+
+
 RULES: Final = (
     Rule(
         message="spec.training.elastic: min is above max; raise max or lower min",
@@ -233,6 +241,11 @@ RULES: Final = (
         message="spec.training.microBatchSize: positive-pairs are told from the others of their micro-batch; choose 2 or more",
         holds=_pairs_have_others,
         cel="!has(self.model.problem) || self.model.problem != 'positive-pairs' || self.training.microBatchSize > 1",
+    ),
+    Rule(
+        message="spec.training.command: an own script evaluates itself; remove evaluate, earlyStopping and checkpoint.best",
+        holds=_own_script_judges_itself,
+        cel="!has(self.training.command) || (!has(self.training.evaluate) && !has(self.training.earlyStopping) && !has(self.training.checkpoint.best))",
     ),
     Rule(
         message="spec: file:// is for local runs; put the files into object storage and use storage:// or s3://",

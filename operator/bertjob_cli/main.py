@@ -6,9 +6,21 @@ import os
 import sys
 from collections.abc import Sequence
 
-from bertjob_cli import credentials, ledger, local, logs, plan_scale, predict, render, run, status, validate
+from bertjob_cli import (
+    credentials,
+    ledger,
+    local,
+    logs,
+    plan_scale,
+    predict,
+    render,
+    report,
+    run,
+    status,
+    validate,
+)
 
-COMMANDS = (run, validate, render, plan_scale, credentials, status, logs, ledger, predict, local)
+COMMANDS = (run, validate, render, plan_scale, credentials, status, logs, ledger, report, predict, local)
 """Modules with a command; each adds its parser and says what to call."""
 INTERRUPTED = 130
 """Source: POSIX shells, 128 + SIGINT."""

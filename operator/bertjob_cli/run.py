@@ -12,7 +12,7 @@ from typing import Any
 
 from bertjob_api.cluster import InvalidError, Object
 from bertjob_api.job import BertJob
-from bertjob_cli import jobfile, placing, view
+from bertjob_cli import jobfile, placing, report, view
 from bertjob_cli.local_run import LocalRun, outcome, started
 from bertjob_cli.terminal import Display
 
@@ -105,6 +105,8 @@ async def _hold(final: Object) -> None:
 def _report(final: Object, state: Path) -> None:
     status: dict[str, Any] = final.get("status", {})
     lines = view.evaluation(status)
+    if final["spec"].get("training", {}).get("command") is None and (place := report.place(final)) is not None:
+        lines.append(f"  report: {place}")
     if outcome(final) == "Failed":
         lines += [*view.failure(final), f"  logs of all pods: {state / 'pods'}"]
     sys.stderr.write("".join(f"{line}\n" for line in lines))

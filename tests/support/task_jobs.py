@@ -26,6 +26,8 @@ class Toy:
     answer: dict[str, Any]
     """What its answer must hold."""
     learning_rate: float = 5e-3
+    bar: float = 0.9
+    """What the metric must reach."""
     spec: dict[str, Any] = field(default_factory=dict)
     """More of ``spec.data``."""
     write: Callable[[Path, list[Row]], Path] | None = None
@@ -53,6 +55,13 @@ def _by_the_second(rng: random.Random) -> Row:
 def _number(rng: random.Random) -> Row:
     row = _by_the_second(rng)
     return {**row, "label": {"good": 1.5, "bad": -0.5}[row["label"]]}
+
+
+def _alike(rng: random.Random) -> Row:
+    """Return two texts that mean the same when they say the same."""
+    row = _by_the_second(rng)
+    first = "good" if "good" in row["text"].split() else "bad"
+    return {**row, "label": 5 if first == row["label"] else 0}
 
 
 def _animals(rng: random.Random) -> Row:
@@ -136,6 +145,16 @@ TOYS = (
         learning_rate=1e-2,
         spec={"format": "squad", "stride": 4},
         write=_as_squad,
+    ),
+    Toy(
+        name="embedding",
+        problem=None,
+        rows=_alike,
+        metric="spearman",
+        bar=0.8,  # of two scores, which tie
+        asked="the good sat very " * 9,
+        answer={},
+        spec={"maxScore": 5},
     ),
     Toy(
         name="sentence-pair",

@@ -59,18 +59,37 @@ def spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
     Source: Spearman 1904, "The proof and measurement of association between two things".
     """
-    a, b = _ranks(x), _ranks(y)
+    a, b = ranks(x), ranks(y)
     a, b = a - a.mean(), b - b.mean()
     spread = math.sqrt(float(a @ a) * float(b @ b))
     return float(a @ b) / spread if spread > 0 else 0.0
 
 
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def moments(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return x, y, xx, yy and xy (N, 5), all relative to the mean of y: differences of large squares do not cancel."""
+    centre = y.mean()  # which no correlation depends on
+    x, y = x - centre, y - centre
+    return np.stack([x, y, x * x, y * y, x * y], axis=1)
+
+
+def correlation(means: NDArray[Any]) -> NDArray[Any]:
+    """
+    Return Pearson's correlation of means (..., 5) of ``moments``; 0 where one side does not vary.
+
+    Source: Pearson 1895, "Note on regression and inheritance in the case of two parents".
+    """
+    x, y, xx, yy, xy = (means[..., index] for index in range(5))
+    spread = np.sqrt(np.maximum(xx - x * x, 0) * np.maximum(yy - y * y, 0))
+    found: NDArray[Any] = np.divide(xy - x * y, spread, out=np.zeros_like(spread), where=spread > 1e-12)
+    return found
+
+
+def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return 1-based ranks, the mean one for equal values."""
     _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
-    ranks: NDArray[np.float64] = (last - (counts - 1) / 2)[group]
-    return ranks
+    found: NDArray[np.float64] = (last - (counts - 1) / 2)[group]
+    return found
 
 
 def _same_length(predicted: Classes, expected: Classes) -> Classes:

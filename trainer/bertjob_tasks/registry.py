@@ -1,9 +1,10 @@
 """Which tasks there are: the one place where a task's name is looked at."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from bertjob_api.spec import Model
+from bertjob_api.spec import Model, Pooling
+from bertjob_tasks.embedding import POSITIVE_PAIRS, Embedding
 from bertjob_tasks.errors import UnsupportedError
 from bertjob_tasks.multi_label import MultiLabel
 from bertjob_tasks.question_answering import UNANSWERABLE, QuestionAnswering
@@ -12,32 +13,39 @@ from bertjob_tasks.single_label import SingleLabel
 from bertjob_tasks.tagging import Tagging
 from bertjob_tasks.task import Task
 
-_PROBLEMS: Final[Mapping[str | None, Callable[[str], Task[Any]]]] = {
-    None: SingleLabel,
-    "single-label": SingleLabel,
-    "multi-label": MultiLabel,
-    "regression": Regression,
+Make: TypeAlias = Callable[[str, Pooling | None], Task[Any]]
+"""Makes a task of its name and ``spec.model.pooling``."""
+_PROBLEMS: Final[Mapping[str | None, Make]] = {
+    None: lambda name, _: SingleLabel(name),
+    "single-label": lambda name, _: SingleLabel(name),
+    "multi-label": lambda name, _: MultiLabel(name),
+    "regression": lambda name, _: Regression(name),
 }
-_TASKS: Final[Mapping[str, Mapping[str | None, Callable[[str], Task[Any]]]]] = {
+_TASKS: Final[Mapping[str, Mapping[str | None, Make]]] = {
     "sequence-classification": _PROBLEMS,
     "sentence-pair": _PROBLEMS,
-    "token-classification": {None: lambda _: Tagging()},
+    "token-classification": {None: lambda _name, _: Tagging()},
     "question-answering": {
-        None: lambda _: QuestionAnswering(),
-        UNANSWERABLE: lambda _: QuestionAnswering(UNANSWERABLE),
+        None: lambda _name, _: QuestionAnswering(),
+        UNANSWERABLE: lambda _name, _: QuestionAnswering(UNANSWERABLE),
+    },
+    "embedding": {
+        None: lambda _, pooling: Embedding(pooling=pooling),
+        POSITIVE_PAIRS: lambda _, pooling: Embedding(POSITIVE_PAIRS, pooling),
     },
 }
-"""By name and ``spec.model.problem``; made of the name."""
+"""By name and ``spec.model.problem``."""
 NAMES: Final = tuple(_TASKS)
 
 
-def task_of(name: str, problem: str | None) -> Task[Any]:
+def task_of(name: str, problem: str | None, *, pooling: Pooling | None = None) -> Task[Any]:
     """
     Return the task of a spec or a manifest.
 
     Args:
         name: ``spec.model.task``.
         problem: ``spec.model.problem``; None: the task's default.
+        pooling: ``spec.model.pooling``; of no matter to who only asks a finished model.
 
     Raises:
         UnsupportedError: this version does not know it.
@@ -48,9 +56,9 @@ def task_of(name: str, problem: str | None) -> Task[Any]:
     if problem not in _TASKS[name]:
         known = ", ".join(other or "unset" for other in _TASKS[name])
         raise UnsupportedError(f"spec.model.problem: got {problem}, this version knows {known} for {name}")
-    return _TASKS[name][problem](name)
+    return _TASKS[name][problem](name, pooling)
 
 
 def of_spec(model: Model) -> Task[Any]:
     """Return the task of ``spec.model``; raises UnsupportedError."""
-    return task_of(model.task, model.problem)
+    return task_of(model.task, model.problem, pooling=model.pooling)

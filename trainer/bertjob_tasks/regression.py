@@ -55,17 +55,11 @@ class Regression(TextTask[float]):
 
     def statistics(self, features: Features, answers: Sequence[float]) -> Array:
         """Return x, y, xx, yy and xy of each input, (N, 5)."""
-        y = features.targets[:, 0].astype(np.float64)
-        centre = y.mean()  # correlation does not change, and differences of large squares do not cancel
-        x, y = np.array(answers, dtype=np.float64) - centre, y - centre
-        return np.stack([x, y, x * x, y * y, x * y], axis=1)
+        return metrics.moments(np.array(answers, dtype=np.float64), features.targets[:, 0].astype(np.float64))
 
     def combine(self, means: Array) -> Array:
         """Return Pearson's correlation of means (..., 5); 0 where one side does not vary."""
-        x, y, xx, yy, xy = (means[..., index] for index in range(5))
-        spread = np.sqrt(np.maximum(xx - x * x, 0) * np.maximum(yy - y * y, 0))
-        found: Array = np.divide(xy - x * y, spread, out=np.zeros_like(spread), where=spread > 1e-12)
-        return found
+        return metrics.correlation(means)
 
     def scores(self, features: Features, answers: Sequence[float]) -> dict[str, float]:
         """Return ``pearson``, ``spearman`` and the root of the mean squared error ``rmse``."""

@@ -20,8 +20,8 @@ from bertjob_tasks.encoding import Encoded, Encoder
 
 Array = NDArray[Any]
 E = TypeVar("E")
-Reads = Literal["first", "tokens", "spans"]
-Loss = Literal["classes", "flags", "values", "spans"]
+Reads = Literal["first", "tokens", "spans", "mean", "cls"]
+Loss = Literal["classes", "flags", "values", "spans", "cosine", "contrastive"]
 Answer = Mapping[str, Any]
 Asked = str | tuple[str, ...]
 """What is asked: a text, or texts that belong together; for a task that takes words, the words of one text."""
@@ -77,10 +77,12 @@ class Task(ABC, Generic[E]):
     """``spec.model.task``."""
     problem: str | None = None
     """``spec.model.problem``; None: the task's default."""
-    reads: ClassVar[Reads] = "first"
-    """What the head reads: the pooled first token, or every token; of spans it says for every token: first, and last."""
-    loss: ClassVar[Loss] = "classes"
-    """Cross-entropy over classes or over a span's ends, binary cross-entropy of flags, or squared error of values."""
+    reads: Reads = "first"
+    """What the head reads: the pooled first token, or every token; of spans it says for every token: first, and last. Mean and
+    cls: there is no head, the outputs are the mean of all tokens or the first one, of length 1."""
+    loss: Loss = "classes"
+    """Cross-entropy over classes or over a span's ends, binary cross-entropy of flags, squared error of values or of the cosine of
+    two vectors, or cross-entropy over which vectors belong together."""
     metric: ClassVar[str]
     """Name of the metric that decides; a fraction where more is better."""
     has_labels: ClassVar[bool] = True
@@ -95,6 +97,8 @@ class Task(ABC, Generic[E]):
     """A client may send a text as the list of its words."""
     outputs: ClassVar[Mapping[str, str]]
     """Name and datatype of the columns that always come (Open Inference Protocol)."""
+    output_rank: ClassVar[int] = 1
+    """Axes of these columns; the first one counts items."""
 
     @property
     def answers_tokens(self) -> bool:
@@ -122,7 +126,11 @@ class Task(ABC, Generic[E]):
 
     @abstractmethod
     def encode(self, examples: Sequence[E], labels: Sequence[str], *, encoder: Encoder) -> Features:
-        """Return the examples as token ids and targets."""
+        """Return held-out examples as token ids, with what answers are judged by."""
+
+    def encode_training(self, examples: Sequence[E], labels: Sequence[str], *, encoder: Encoder) -> Features:
+        """Return training examples as token ids and targets; the same as held-out ones unless a task says otherwise."""
+        return self.encode(examples, labels, encoder=encoder)
 
     # From outputs to metrics.
 
@@ -182,6 +190,11 @@ class Task(ABC, Generic[E]):
     @abstractmethod
     def same(self, recorded: Array, got: Array, *, tolerance: float) -> bool:
         """Return whether the outputs *got* for one input mean what was *recorded*, of one shape and finite, within *tolerance*."""
+
+    def files(self, *, hidden_size: int, max_length: int) -> Mapping[str, Any]:
+        """Return JSON files, by path, that the exported model has besides those of every task."""
+        del hidden_size, max_length
+        return {}
 
 
 def metric_of(task: Task[Any], features: Features, answers: Sequence[float]) -> float:

@@ -1,5 +1,5 @@
 """
-A question and a text as inputs that fit into the model: of a long text several, each with the whole question.
+Texts as inputs that fit into the model: of a long one several, with a question each with the whole question.
 
 Shapes: L tokens of one input.
 Source: Devlin et al., google-research/bert, run_squad.py (sliding windows over the paragraph).
@@ -42,9 +42,20 @@ def of_question(question: Pieces, text: Pieces, *, encoder: Encoder) -> Windows:
     )
 
 
+def of_text(text: Pieces, *, encoder: Encoder) -> Windows:
+    """Return the inputs ``[CLS] part of the text [SEP]``, which share nothing, in the order of the text."""
+    parts = cut(len(text.ids), room=encoder.max_length - 2, stride=0)
+    return tuple(_single(text.ids[start:stop], encoder) for start, stop in parts)
+
+
 def first_of_text(tokens: Encoded) -> int:
     """Return the number of the first token of the text in one of its windows; its last one is the last but one of all."""
     return int(tokens.type_ids.argmax())
+
+
+def _single(ids: Ids, encoder: Encoder) -> Encoded:
+    whole = np.concatenate([[encoder.cls_id], ids, [encoder.sep_id]]).astype(np.int32)
+    return Encoded(whole, np.zeros_like(whole))
 
 
 def _input(asked: Ids, text: Pieces, part: tuple[int, int], *, encoder: Encoder) -> Encoded:

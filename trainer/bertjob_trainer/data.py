@@ -96,6 +96,10 @@ class Dataset:
         parts = [self.labels[self.offsets[sample] : self.offsets[sample + 1]] for sample in samples]
         return max(1, int((np.concatenate(parts) != IGNORED).sum()))
 
+    def num_tokens(self, samples: NDArray[np.int64]) -> int:
+        """Return how many tokens the given samples have; padding is none."""
+        return int((self.offsets[samples + 1] - self.offsets[samples]).sum())
+
     def words_of(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the distinct token ids of the given samples, ascending; padding is none of them."""
         parts = [self.ids[self.offsets[sample] : self.offsets[sample + 1]] for sample in samples]

@@ -1,7 +1,7 @@
 """Metrics of a model on held-out examples, each process computing its share. Shapes as in ``bertjob_tasks.task``."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,7 +29,16 @@ class HeldOut:
 
 def evaluate(model: nn.Module, held_out: HeldOut, task: Task[Any], machine: Machine) -> Mapping[str, float]:
     """Return the task's metrics of *model*, the same in every process and for any number of them."""
-    outputs = predict(model, held_out.data, machine, per_token=task.answers_tokens)
+    return scores_of(held_out, outputs_of(model, held_out, task, machine), task)
+
+
+def outputs_of(model: nn.Module, held_out: HeldOut, task: Task[Any], machine: Machine) -> list[Array]:
+    """Return the outputs for each held-out input, the same in every process."""
+    return predict(model, held_out.data, machine, per_token=task.answers_tokens)
+
+
+def scores_of(held_out: HeldOut, outputs: Sequence[Array], task: Task[Any]) -> Mapping[str, float]:
+    """Return the task's metrics of such outputs."""
     return task.scores(held_out.features, answers_of(task, held_out.features, outputs))
 
 

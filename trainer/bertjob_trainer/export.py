@@ -7,7 +7,7 @@ The same training gives the same bytes: no time, host or path stands in any file
 import importlib.metadata
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,18 @@ def write(model: nn.Module, trained: Trained, *, source: Path, folder: Path) -> 
 
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    bare = "bert." if trained.task.architecture == "BertModel" else ""
+    state = {name.removeprefix(bare): tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(state, folder / weights.WEIGHTS, metadata={"format": "pt"})
     config = exported_config(
         bert_config.read(source), task=trained.task, labels=trained.labels, head=trained.job.spec.model.head
     )
     _write_json(folder / bert_config.CONFIG, config)
     _write_json(folder / CARD, _card(trained))
+    length = trained.job.spec.data.max_sequence_length
+    for name, value in trained.task.files(hidden_size=config["hidden_size"], max_length=length).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        _write_json(folder / name, value)
     for name in tokenizer_files.NAMES:
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
@@ -89,7 +94,7 @@ def exported_config(
 
     With hidden head layers the architecture has a name of its own, so that nothing else loads it with a head left out.
     """
-    replaced = ("_name_or_path", "torch_dtype", "num_labels", "problem_type")
+    replaced = ("_name_or_path", "torch_dtype", "num_labels", "problem_type", "id2label", "label2id")
     kept = {key: value for key, value in source.items() if key not in replaced}
     names = labels or tuple(f"LABEL_{number}" for number in range(task.width(labels)))
     architecture = task.architecture.replace("BertFor", "BertJobFor") if head.layers else task.architecture
@@ -100,9 +105,15 @@ def exported_config(
         "model_type": "bert",
         "dtype": "float32",
         **({"problem_type": task.problem_type} if task.problem_type is not None else {}),
+        **(_named(names) if names else {}),
+        **hidden,
+    }
+
+
+def _named(names: Sequence[str]) -> dict[str, Any]:
+    return {
         "id2label": {str(number): label for number, label in enumerate(names)},
         "label2id": {label: number for number, label in enumerate(names)},
-        **hidden,
     }
 
 
@@ -134,5 +145,5 @@ def code_version() -> str:
         return "unknown"
 
 
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+def _write_json(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> None:
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -87,11 +87,54 @@ class SpanMarker(Module):
         return logits if mask is None else logits.masked_fill(~mask[:, :, None], PADDED)
 
 
-Model: TypeAlias = SequenceClassifier | TokenClassifier | SpanMarker
+class SentenceEmbedder(Module):
+    """Vectors of length 1; weight names are those of ``transformers.BertModel`` without its pooler."""
+
+    only_first = False
+
+    def __init__(self, config: BertConfig, *, num_labels: int, head: Head) -> None:
+        del num_labels, head  # the vector is all there is
+        super().__init__()
+        self.bert = model.Bert(config, with_pooler=False)
+        self.width = config.hidden_size
+
+    def forward(self, ids: Tensor, type_ids: Tensor, mask: Tensor | None) -> Tensor:
+        """Return vectors ``(B, E)``; in training ``(B, 2, E)`` of rows that hold two texts, told apart by token types."""
+        if not self.training:
+            return self._vectors(ids, mask)
+        kept = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
+        both = _apart(ids, kept & (type_ids == 0), kept & (type_ids == 1))
+        return self._vectors(*both).unflatten(0, (2, -1)).transpose(0, 1)
+
+    def _vectors(self, ids: Tensor, mask: Tensor | None) -> Tensor:
+        x = self.bert(ids, torch.zeros_like(ids), mask, only_first=self.only_first).float()
+        if not self.only_first and mask is not None:
+            x = x * mask[:, :, None]
+        return functional.normalize(x.sum(1), dim=-1)  # the mean has the same direction
+
+
+class FirstEmbedder(SentenceEmbedder):
+    """The same of the first token's vector alone."""
+
+    only_first = True
+
+
+def _apart(ids: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ids and mask ``(2 * B, longest)``, the first texts' rows before the second ones'; each text's tokens adjoin."""
+    sizes = torch.cat([first.sum(1), second.sum(1)])
+    starts = torch.cat([torch.zeros_like(sizes[: len(ids)]), sizes[: len(ids)]])
+    steps = torch.arange(int(sizes.max()), device=ids.device)
+    places = (starts[:, None] + steps).clamp(max=ids.shape[1] - 1)
+    return ids.repeat(2, 1).gather(1, places), steps < sizes[:, None]
+
+
+Model: TypeAlias = SequenceClassifier | TokenClassifier | SpanMarker | SentenceEmbedder
 _HEADS: Final[Mapping[Reads, type[Model]]] = {
     "first": SequenceClassifier,
     "tokens": TokenClassifier,
     "spans": SpanMarker,
+    "mean": SentenceEmbedder,
+    "cls": FirstEmbedder,
 }
 
 

@@ -117,7 +117,7 @@ def encode(paths: Paths, job: BertJob, *, config: BertConfig) -> Examples:
     return Examples(
         task=task,
         labels=names,
-        train=_dataset(task.encode(train, names, encoder=encoder), task, encoder),
+        train=_dataset(task.encode_training(train, names, encoder=encoder), task, encoder),
         validation=held_out(paths.validation),
         test=held_out(paths.test) if paths.test else None,
     )

@@ -7,7 +7,7 @@ sums are the same for any number of processes (up to the order of additions), an
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from bertjob_api.progress import Committed
-from bertjob_trainer import ledger, losses, optim, order
+from bertjob_trainer import evaluations, ledger, losses, optim, order
 from bertjob_trainer.cadence import Cadence
 from bertjob_trainer.data import Dataset
+from bertjob_trainer.evaluations import Watch
 from bertjob_trainer.group import Group, PeerLostError, RegroupError
 from bertjob_trainer.parallel.starting import strategy_of
 from bertjob_trainer.parallel.strategy import Arithmetic, Work
@@ -75,6 +76,8 @@ class TrainConfig:
     """Arithmetic of forward and backward."""
     loss: Callable[[Tensor, Tensor], Tensor] = losses.classes
     """Outputs and targets to the loss, summed over the targets."""
+    watch: Watch = field(default_factory=Watch)
+    """When the held-out data is looked at, and what follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,8 @@ class Io:
     report: Callable[["Step"], None]
     is_called: Callable[[], bool] | None = None
     """Whether this process is called to another group; None: it has no next group and ends with this one."""
+    evaluate: Callable[[], Mapping[str, float]] | None = None
+    """Gives the metrics of the held-out data, the same in every process, all of which call it; None: never asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +109,9 @@ class Step:
     loss: float
     """Mean loss of the global batch."""
     num_samples: int
+    num_tokens: int
+    lr: float
+    """Learning rate of the step."""
     seconds: float
 
 
@@ -111,7 +119,7 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
     """
     Train until the end or until any process is asked to stop, and return whether the end was reached.
 
-    When stopped, a checkpoint of the newest step is being committed.
+    The end is the last step, or the evaluation after which the job wants no more; stopped, the newest step is being committed.
 
     Raises:
         NonFiniteLossError: in every process, at the same step; the newest checkpoint is untouched.
@@ -122,14 +130,16 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
     state.model.train()
     arithmetic = Arithmetic(loss=config.loss, dtype=config.dtype, device=io.device, seed=config.seed)
     strategy = strategy_of(state, group=io.group, arithmetic=arithmetic, num_flags=_FIRST_RANK + io.group.world)
-    while state.step < total:
+    # An evaluation that the process before this one did not come to.
+    if _evaluated(config, state, io):
+        save(config, state, io.saves, world=io.group.world)
+    while not is_over(config, state):
         started, micro_batches = time.monotonic(), config.order.micro_batches(state.step)
         samples = np.concatenate(micro_batches)
         words = torch.from_numpy(data.words_of(samples)).to(io.device)
-        num_targets = data.num_targets(samples)
 
         # Forward and backward of this process's share; the gradient is that of the mean loss of the global batch.
-        work = Work(data=data, micro_batches=micro_batches, num_targets=num_targets, step=state.step)
+        work = Work(data=data, micro_batches=micro_batches, num_targets=data.num_targets(samples), step=state.step)
         is_stopped = io.is_stopped()
         try:
             loss = strategy.accumulate(work)
@@ -140,8 +150,7 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
             flags = _flags(io, loss, tally, is_stopped=is_stopped, step=state.step + 1)
             sums = strategy.sum(words, flags=flags)
         except PeerLostError:  # the state is that of the last step still
-            if io.rescues is not None:
-                save(config, state, io.rescues, world=io.group.world)
+            _rescue(config, state, io)
             raise
         norm = strategy.clip(words, max_norm=optim.MAX_NORM)
         _refuse_non_finite(sums, norm, step=state.step + 1)
@@ -153,18 +162,78 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         strategy.clear(words)
         state.stepped(samples, sums[_TALLY:_FIRST_RANK], world=io.group.world)
 
+        # Evaluation, checkpoint, report; a process that is to end does not evaluate any more, the next one does.
+        step = _noted(config, state, data, samples, loss=sums[_LOSS], seconds=time.monotonic() - started)
         stopped, due = sums[_STOP] > 0, sums[_SAVE] > 0
-        if stopped or (due and state.step < total):
+        leaves = (stopped or sums[_LEAVE] > 0) and state.step < total
+        is_best = not leaves and _evaluated(config, state, io)
+        if stopped or ((due or is_best) and state.step < total) or (leaves and state.is_split):  # split: nobody has all
             save(config, state, io.saves, world=io.group.world)
-        seconds = time.monotonic() - started
-        io.report(Step(step=state.step, loss=sums[_LOSS], num_samples=len(samples), seconds=seconds))
+        io.report(step)
         if stopped and (is_stopped or io.is_called is None):
-            return state.step >= total
-        if (stopped or sums[_LEAVE] > 0) and state.step < total:
-            if state.is_split and not stopped:  # no process has all of it, so the next group reads it from storage
-                save(config, state, io.saves, world=io.group.world)
+            return is_over(config, state)
+        if leaves:
             raise RegroupError(f"the processes that train change after step {state.step}")
     return True
+
+
+def is_over(config: TrainConfig, state: TrainState) -> bool:
+    """Return whether nothing more is to be trained."""
+    reason = evaluations.why_over(config.watch, state.course.evaluations)
+    return state.step >= config.order.total_steps or reason is not None
+
+
+def _noted(
+    config: TrainConfig, state: TrainState, data: Dataset, samples: order.Samples, *, loss: float, seconds: float
+) -> Step:
+    """Return what happened in the step just done, after its figures went into the course."""
+    step = Step(
+        step=state.step,
+        loss=loss,
+        num_samples=len(samples),
+        num_tokens=data.num_tokens(samples),
+        lr=state.optimizer.param_groups[0]["lr"],
+        seconds=seconds,
+    )
+    values = {
+        "epoch": step.step / config.order.steps_per_epoch,
+        "loss": loss,
+        "learningRate": step.lr,
+        "samplesPerSecond": step.num_samples / seconds,
+        "tokensPerSecond": step.num_tokens / seconds,
+    }
+    state.course.stepped(step.step, total=config.order.total_steps, now=time.time(), values=values)
+    return step
+
+
+def _evaluated(config: TrainConfig, state: TrainState, io: Io) -> bool:
+    """Evaluate where that is due and not done, and return whether this model is now the best and must be kept."""
+    if io.evaluate is None or not config.watch.is_due(state.step) or state.course.has_evaluation(state.step):
+        return False
+    try:
+        metrics = io.evaluate()
+    except PeerLostError:
+        _rescue(config, state, io)
+        raise
+    evaluations.refuse_unknown(config.watch, metrics)
+    values = {"epoch": state.step / config.order.steps_per_epoch, **metrics}
+    state.course.evaluated(state.step, now=time.time(), values=values)
+    state.model.train()
+    return state.step > 0 and best_step(config, state) == state.step
+
+
+def best_step(config: TrainConfig, state: TrainState) -> int | None:
+    """Return the step of the model that would be published now; None: the newest, whatever its metrics."""
+    if config.watch.best is None:
+        return None
+    found = evaluations.best(state.course.evaluations, config.watch.best)
+    return found.step if found is not None else None
+
+
+def _rescue(config: TrainConfig, state: TrainState, io: Io) -> None:
+    """Save what would be lost with this process, alone: others are gone, so nothing is gathered without need."""
+    if io.rescues is not None:
+        save(config, state, io.rescues, world=io.group.world)
 
 
 def _flags(io: Io, loss: float, tally: list[float], *, is_stopped: bool, step: int) -> list[float]:
@@ -200,9 +269,10 @@ def save(config: TrainConfig, state: TrainState, saves: Saves | None, *, world: 
         return
     since = saves.committed.step if saves.committed is not None else 0
     saves.enclose(ledger.records(state.ledger, since=since))
+    best = best_step(config, state)
     saves.save(
         tensors,
-        state.meta(),
+        {**state.meta(), "pinned": [] if best is None else [best]},
         step=state.step,
         total_steps=config.order.total_steps,
         world_size=world,

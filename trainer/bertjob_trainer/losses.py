@@ -7,10 +7,14 @@ Shapes: B inputs, L tokens, C outputs.
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from bertjob_tasks.task import IGNORED, Loss
+
+SCALE: Final = 20.0
+"""Inverse temperature of cosines that are told apart."""
 
 
 def classes(logits: Tensor, targets: Tensor) -> Tensor:
@@ -34,9 +38,29 @@ def spans(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float(), targets, reduction="sum") / 2
 
 
+def cosine(vectors: Tensor, targets: Tensor) -> Tensor:
+    """Return the squared error of the cosine of pairs of vectors (B, 2, E) of length 1 and targets (B,), summed over B."""
+    first, second = vectors.float().unbind(1)
+    return functional.mse_loss((first * second).sum(-1), targets, reduction="sum")
+
+
+def contrastive(vectors: Tensor, targets: Tensor) -> Tensor:
+    """
+    Return the cross-entropy of which second vector belongs to each first one, (B, 2, E) of length 1, summed over B.
+
+    The others of the micro-batch are the wrong ones, so that the loss is the same however micro-batches are dealt to processes.
+    Source: van den Oord et al. 2018 (arXiv:1807.03748); scale as in sentence-transformers' MultipleNegativesRankingLoss.
+    """
+    first, second = vectors.float().unbind(1)
+    own = torch.arange(len(targets), device=vectors.device)
+    return functional.cross_entropy(SCALE * first @ second.T, own, reduction="sum")
+
+
 OF: Final[Mapping[Loss, Callable[[Tensor, Tensor], Tensor]]] = {
     "classes": classes,
     "flags": flags,
     "values": values,
     "spans": spans,
+    "cosine": cosine,
+    "contrastive": contrastive,
 }

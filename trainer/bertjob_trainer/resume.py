@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bertjob_api.manifest import CheckpointManifest
+from bertjob_trainer.course import Course
 from bertjob_trainer.group import Group, from_first
 from bertjob_trainer.ledger import Ledger
 from bertjob_trainer.memory import Memory
@@ -62,6 +63,7 @@ def resume(state: TrainState, loads: Loads | None, *, group: Group, device: torc
     """
     meta: Mapping[str, Any] | None = None
     tensors: Mapping[str, Tensor] | None = None
+    state.course = Course()
     if loads is not None:
         manifest = loads.latest()
         if manifest is not None:
@@ -72,3 +74,15 @@ def resume(state: TrainState, loads: Loads | None, *, group: Group, device: torc
     state.fill(tensors, int(meta["step"]), group=group)
     state.continue_from(meta)
     return state.step
+
+
+def share_course(state: TrainState, *, group: Group, device: torch.device) -> None:
+    """Give every process the longest course of all, that of the lowest rank that has it; states are of one step already."""
+    lengths = torch.zeros(group.world, dtype=torch.int64, device=device)
+    lengths[group.rank] = len(state.course)
+    group.sum(lengths)
+    longest = int(lengths.max())
+    if int(lengths.min()) == longest:
+        return
+    source = lengths.tolist().index(longest)
+    state.course = Course.from_json(from_first(group, state.course.to_json(), device=device, source=source))

@@ -30,6 +30,11 @@ class Settings:
     scratch: Path
     """Folder of this pod's workers for downloads; may not exist."""
 
+    @property
+    def records(self) -> Path:
+        """Return the folder on this machine where training is followed: ``metrics.jsonl`` and TensorBoard's events."""
+        return self.scratch.parent.parent / "bertjob-runs" / self.job.name
+
 
 def from_env(env: Mapping[str, str]) -> Settings:
     """

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bertjob_trainer import ledger, optim
+from bertjob_trainer.course import Course
 from bertjob_trainer.group import Group
 from bertjob_trainer.ledger import Ledger
 
@@ -19,7 +20,7 @@ MOMENTS: Final = ("exp_avg", "exp_avg_sq")
 @dataclass(slots=True, kw_only=True)
 class TrainState:
     """
-    Model, optimizer and position.
+    Model, optimizer, position and the way there.
 
     Data order and dropout are functions of the step, so no generator's state is part of it.
     """
@@ -30,6 +31,8 @@ class TrainState:
     """Optimizer steps that the model contains."""
     ledger: Ledger = field(default_factory=Ledger)
     """What those steps trained on."""
+    course: Course = field(default_factory=Course)
+    """How it came there."""
 
     @classmethod
     def start(cls, model: nn.Module, *, weight_decay: float) -> Self:
@@ -60,7 +63,7 @@ class TrainState:
 
     def meta(self) -> dict[str, Any]:
         """Return what is not a tensor, as JSON values."""
-        return {"step": self.step, "ledger": self.ledger.head}
+        return {"step": self.step, "ledger": self.ledger.head, "course": self.course.to_json()}
 
     def restore(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         """Overwrite the state with a saved one of the same model, in place."""
@@ -75,6 +78,8 @@ class TrainState:
         """Say that the tensors are those of a checkpoint with this ``meta``."""
         self.ledger = Ledger(meta.get("ledger", ledger.START))
         self.move_to(int(meta["step"]))
+        if "course" in meta:
+            self.course = Course.from_json(meta["course"])
 
     def stepped(self, samples: NDArray[np.int64], tally: Sequence[float], *, world: int) -> None:
         """Say that the tensors contain one step more, and write down what it trained on (``Ledger.add``)."""

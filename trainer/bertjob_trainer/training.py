@@ -5,25 +5,23 @@ Every stage is a no-op when its output is there, so starting a worker again afte
 """
 
 import logging
-import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from bertjob_api import layout, termination
 from bertjob_api.job import BertJob
+from bertjob_api.spec import Training
 from bertjob_api.termination import Result
 from bertjob_storage.opening import open_storage
-from bertjob_storage.protocol import Storage, StorageError
+from bertjob_storage.protocol import StorageError
 from bertjob_trainer import (
     bert_config,
     cadence,
     commits,
-    export,
+    evaluations,
     heads,
     inputs,
     ledger,
@@ -32,11 +30,13 @@ from bertjob_trainer import (
     losses,
     optim,
     order,
+    publishing,
     reporting,
     weights,
 )
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.checkpoint import Checkpoints
+from bertjob_trainer.chronicle import Chronicle
 from bertjob_trainer.evaluate import evaluate
 from bertjob_trainer.group import PeerLostError, RegroupError, from_first
 from bertjob_trainer.inputs import Examples, Paths
@@ -45,25 +45,13 @@ from bertjob_trainer.memory import Memory
 from bertjob_trainer.meter import Meter
 from bertjob_trainer.parallel import starting
 from bertjob_trainer.parallel.axes import axes_of
-from bertjob_trainer.resume import from_survivor, resume
+from bertjob_trainer.publishing import Run
+from bertjob_trainer.resume import from_survivor, resume, share_course
 from bertjob_trainer.settings import Settings
 from bertjob_trainer.state import TrainState
 from bertjob_trainer.stop import Stop
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A training run and its name."""
-
-    job: BertJob
-    id: str
-    uri: str
-    """Folder of its checkpoints and its commit."""
-    digests: Mapping[str, str]
-    """sha256 of each input."""
-    storage: Storage
 
 
 def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> Result | None:
@@ -85,7 +73,7 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
         _log.info("%s is trained already", run.id)
         return done
 
-    # Model, data and state: of the newest checkpoint, else of the source.
+    # Model, data and state: of a survivor, else of the newest checkpoint, else of the source.
     _build(given, run, paths, machine, memory)
     if memory.is_warming:
         return None
@@ -93,33 +81,43 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
     assert state is not None
     assert examples is not None
     assert checkpoints is not None
-    start = from_survivor(memory, group=machine.group, device=machine.device)
-    if start is None:
-        start = resume(state, checkpoints if first else None, group=machine.group, device=machine.device) or 0
-        memory.is_whole = True
-    memory.recovery.reached("restore", time.monotonic())
+    start = _begin(memory, machine)
     _log.info("%s: %d processes, %s, from step %d", run.id, machine.group.world, machine.dtype, start)
 
     # Training.
+    plan = _plan(job.spec.training, examples, machine)
     try:
-        finished = _train(given, memory, examples, machine, checkpoints, stop)
+        reached_end = _train(given, run, memory, machine, stop)
     except PeerLostError as error:
         _before_leaving(error, memory, checkpoints)
         raise
-    if not finished:
+    if not reached_end:
         checkpoints.wait()
         return None
 
-    # Evaluation, publication, commit.
-    model = state.whole_model()
-    scores = _scores(model, examples, machine)
-    result = None
+    # The model to publish, evaluation, publication, commit.
+    publishing.settle(checkpoints)
     if first:
-        _settle(checkpoints)
         since = checkpoints.committed.step if checkpoints.committed is not None else 0
         ledger_files.write(run.storage, run.uri, ledger.records(state.ledger, since=since))
-        result = _publish(run, model, examples, paths, scores=scores, steps=(start, state.step))
-    return _shared(result, machine)
+    chosen = publishing.choose(state, plan.watch, checkpoints, machine)
+    finished = publishing.finish(state, chosen, plan.watch, examples, machine, start=start)
+    _log.info("%s", "; ".join((f"trained {state.step} steps", *finished.reasons)))
+    return _shared(publishing.publish(run, finished, examples, paths, machine) if first else None, machine)
+
+
+def _begin(memory: Memory, machine: Machine) -> int:
+    """Bring state and course of every process to where the run is, and return that step."""
+    state, group, device = memory.state, machine.group, machine.device
+    assert state is not None, "the state is built before it is filled; this is a bug"
+    start = from_survivor(memory, group=group, device=device)
+    if start is None:
+        start = resume(state, memory.checkpoints if group.rank == 0 else None, group=group, device=device) or 0
+        memory.is_whole = True
+    share_course(state, group=group, device=device)
+    state.course.started(start, now=time.time(), values={"processes": group.world})
+    memory.recovery.reached("restore", time.monotonic())
+    return start
 
 
 def _build(given: Settings, run: Run, paths: Paths, machine: Machine, memory: Memory) -> None:
@@ -160,7 +158,7 @@ def _before_leaving(error: PeerLostError, memory: Memory, checkpoints: Checkpoin
     if memory.is_called is None:
         await_rescue(checkpoints)
     elif memory.state is not None and memory.state.is_split and isinstance(error, RegroupError):
-        _settle(checkpoints)
+        publishing.settle(checkpoints)
 
 
 def await_rescue(checkpoints: Checkpoints) -> None:
@@ -202,25 +200,42 @@ def _run_of(job: BertJob, paths: Paths, machine: Machine, memory: Memory) -> Run
     return Run(job=job, id=name, uri=f"{layout.job_root(job)}/{name}", digests=digests, storage=storage)
 
 
-def _train(  # the stage where everything meets
-    given: Settings, memory: Memory, examples: Examples, machine: Machine, checkpoints: Checkpoints, stop: Stop
-) -> bool:
-    """Train to the end and return True, or until a process is asked to stop and return False."""
-    spec, group, state = given.job.spec.training, machine.group, memory.state
-    assert state is not None, "training begins with a state; this is a bug"
-    saves = checkpoints if group.rank == 0 else None
-    plan = order.Order(
+def _plan(spec: Training, examples: Examples, machine: Machine) -> loop.TrainConfig:
+    """Return what the loop needs to know of a job."""
+    steps = order.Order(
         seed=spec.seed,
         epochs=spec.epochs,
         batch_size=spec.batch_size,
         micro_batch_size=spec.micro_batch_size,
         lengths=examples.train.lengths,
     )
-    schedule = optim.Schedule(peak=spec.learning_rate, total_steps=plan.total_steps, warmup_ratio=spec.warmup_ratio)
+    return loop.TrainConfig(
+        order=steps,
+        schedule=optim.Schedule(peak=spec.learning_rate, total_steps=steps.total_steps, warmup_ratio=spec.warmup_ratio),
+        seed=spec.seed,
+        dtype=machine.dtype,
+        loss=losses.OF[examples.task.loss],
+        watch=evaluations.watch_of(
+            spec, metric=examples.task.metric, steps_per_epoch=steps.steps_per_epoch, total=steps.total_steps
+        ),
+    )
+
+
+def _train(given: Settings, run: Run, memory: Memory, machine: Machine, stop: Stop) -> bool:
+    """Train to the end and return True, or until a process is asked to stop and return False."""
+    spec, group = given.job.spec.training, machine.group
+    state, examples, checkpoints = memory.state, memory.examples, memory.checkpoints
+    assert state is not None, "training begins with a state; this is a bug"
+    assert examples is not None, "training begins with examples; this is a bug"
+    assert checkpoints is not None, "training begins with checkpoints; this is a bug"
+    saves = checkpoints if group.rank == 0 else None
+    config = _plan(spec, examples, machine)
+    plan = config.order
     meter = Meter(
         group=group, total=plan.total_steps, steps_per_epoch=plan.steps_per_epoch, resumed_from_step=state.step or None
     )
     reporter = reporting.Reporter(reporting.post_to(given.progress_url) if given.progress_url else None)
+    chronicle = Chronicle(run.storage, run.uri, local=given.records) if group.rank == 0 else None
 
     def report(step: loop.Step | None) -> None:
         recovered = memory.recovery.stepped(time.monotonic()) if step is not None else None
@@ -228,11 +243,10 @@ def _train(  # the stage where everything meets
             _log.info("%s", recovered)
         progress = meter.progress(step, committed=saves.committed if saves is not None else None)
         reporter.report(replace(progress, last_recovery=memory.recovery.newest))
+        if chronicle is not None:
+            chronicle.note(state.course)
 
     report(None)
-    config = loop.TrainConfig(
-        order=plan, schedule=schedule, seed=spec.seed, dtype=machine.dtype, loss=losses.OF[examples.task.loss]
-    )
     rescues = checkpoints if is_rescuer(given) and not state.is_split else None
 
     def rescue() -> None:
@@ -242,7 +256,7 @@ def _train(  # the stage where everything meets
 
     memory.rescue = rescue
     try:
-        return loop.train(
+        reached_end = loop.train(
             config,
             state,
             examples.train,
@@ -255,47 +269,14 @@ def _train(  # the stage where everything meets
                 is_stopped=lambda: stop.asked,
                 report=report,
                 is_called=memory.is_called,
+                evaluate=lambda: evaluate(state.whole_model(), examples.validation, examples.task, machine),
             ),
         )
+        if chronicle is not None:
+            chronicle.close(state.course)
+        return reached_end
     finally:
         reporter.close()
-
-
-def _scores(model: nn.Module, examples: Examples, machine: Machine) -> dict[str, float]:
-    """Return the metrics of the validation examples, and those of the test examples as ``testAccuracy`` and so on."""
-    scores = dict(evaluate(model, examples.validation, examples.task, machine))
-    if examples.test is not None:
-        found = evaluate(model, examples.test, examples.task, machine)
-        scores.update({f"test{name[0].upper()}{name[1:]}": value for name, value in found.items()})
-    return scores
-
-
-def _publish(
-    run: Run, model: nn.Module, examples: Examples, paths: Paths, *, scores: dict[str, float], steps: tuple[int, int]
-) -> Result:
-    """Publish the model and commit the run; *steps* are those at the start and at the end of this process."""
-    trained = export.Trained(
-        job=run.job,
-        run=run.id,
-        task=examples.task,
-        labels=examples.labels,
-        digests=run.digests,
-        metrics=scores,
-        steps=steps[1],
-    )
-    with tempfile.TemporaryDirectory(prefix="bertjob-model-") as folder:
-        manifest = export.write(model, trained, source=paths.model, folder=Path(folder))
-        artifact = commits.publish(run.storage, run.job, Path(folder), manifest)
-    result = Result(artifact=artifact, metrics=scores, steps=steps[1], trained_steps=steps[1] - steps[0])
-    return commits.commit(run.storage, run.uri, result)
-
-
-def _settle(saves: Checkpoints) -> None:
-    """Let the last upload end; the trained model supersedes it, so its failure is only worth a warning."""
-    try:
-        saves.wait()
-    except StorageError as error:
-        _log.warning("the last checkpoint was not saved: %s", error)
 
 
 def _shared(result: Result | None, machine: Machine) -> Result | None:

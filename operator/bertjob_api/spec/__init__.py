@@ -9,7 +9,17 @@ from bertjob_api.spec.job import Backoff, JobSpec, Privacy, SecretRef, Storage
 from bertjob_api.spec.model import Columns, Data, DataFormat, Head, Model, Pooling, Problem, Task
 from bertjob_api.spec.optimize import Gate, Method, Optimize
 from bertjob_api.spec.serving import IMMUTABLE_SERVING, Analysis, Replicas, Serving
-from bertjob_api.spec.training import MUTABLE_TRAINING, Checkpoint, Elastic, Opaque, Parallelism, Precision, Training
+from bertjob_api.spec.training import (
+    MUTABLE_TRAINING,
+    Checkpoint,
+    EarlyStopping,
+    Elastic,
+    Evaluate,
+    Opaque,
+    Parallelism,
+    Precision,
+    Training,
+)
 
 __all__ = [
     "IMMUTABLE_SERVING",
@@ -20,7 +30,9 @@ __all__ = [
     "Columns",
     "Data",
     "DataFormat",
+    "EarlyStopping",
     "Elastic",
+    "Evaluate",
     "Gate",
     "Head",
     "JobSpec",

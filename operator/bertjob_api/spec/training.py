@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from bertjob_api.fields import CADENCE, api_field
+from bertjob_api.fields import CADENCE, METRIC, PERIOD, api_field
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Opaque = Mapping[str, Any]
@@ -43,6 +43,37 @@ class Checkpoint:
         "Steps (500 steps) or time (5m) between commits.", default="500 steps", pattern=CADENCE, max_length=32
     )
     keep: int = api_field("Newest committed checkpoints that are kept.", default=3, minimum=1, maximum=1000)
+    best: str | None = api_field(
+        "Publish the model that was best by this metric of the held-out data, and keep its checkpoint. Unset: publish the last.",
+        default=None,
+        pattern=METRIC,
+        max_length=63,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluate:
+    """When the model is evaluated on the held-out data while it trains."""
+
+    every: str = api_field(
+        "Epochs (1 epoch) or steps (500 steps) between evaluations.", default="1 epoch", pattern=PERIOD, max_length=32
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlyStopping:
+    """When training ends before its last epoch."""
+
+    metric: str | None = api_field(
+        "Metric of the held-out data that must improve. Unset: the one that the gate compares.",
+        default=None,
+        pattern=METRIC,
+        max_length=63,
+    )
+    patience: int = api_field(
+        "Evaluations in a row without improvement that end training.", default=3, minimum=1, maximum=1000
+    )
+    min_delta: float = api_field("Smallest change that counts as improvement.", default=0.0, minimum=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +117,13 @@ class Training:
     )
     seed: int = api_field("Seed of data order, dropout and new weights.", default=42, minimum=0, maximum=2**31 - 1)
     checkpoint: Checkpoint = api_field("Checkpoint policy.", default_factory=Checkpoint)
+    evaluate: Evaluate | None = api_field(
+        "Evaluation while training. Unset: after each epoch when earlyStopping or checkpoint.best is set, else only at the end.",
+        default=None,
+    )
+    early_stopping: EarlyStopping | None = api_field(
+        "End training when a metric no longer improves. Unset: train every epoch.", default=None
+    )
     command: tuple[str, ...] | None = api_field(
         "Own training script instead of BertJob's, as torchrun arguments.", default=None, max_items=128, max_length=4096
     )

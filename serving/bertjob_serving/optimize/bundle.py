@@ -10,7 +10,7 @@ import numpy as np
 
 from bertjob_serving.optimize.weights import Array
 from bertjob_tasks.encoding import Encoded
-from bertjob_tasks.task import Asked, Windows, asked_of, slices_of
+from bertjob_tasks.task import Asked, Reads, Windows, asked_of, slices_of
 
 _ARRAYS: Final = "texts.npz"
 _SETTINGS: Final = "settings.json"
@@ -27,6 +27,8 @@ class Settings:
     """Tokens of the longest text."""
     task: str = "sequence-classification"
     problem: str | None = None
+    reads: Reads = "first"
+    """What the model's head reads."""
     sep_id: int | None = None
     """Id of [SEP], for tasks on pairs of texts; None: every input is one text."""
     take: tuple[int, ...] | None = None

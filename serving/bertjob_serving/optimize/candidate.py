@@ -49,7 +49,7 @@ def produce(method: str, folder: Path) -> Outcome:
     task, threads = task_of(settings.task, settings.problem), settings.threads
 
     def build(store: graph.Store) -> ov.Model:
-        return graph.build(trained, store=store, reads=task.reads, sep_id=settings.sep_id)
+        return graph.build(trained, store=store, reads=settings.reads, sep_id=settings.sep_id)
 
     ir.save(BUILDERS[method](build, bundle), target)
     own = engine.Engine(target, threads=threads)

@@ -62,7 +62,7 @@ def build(trained: Trained, *, store: Store, reads: Reads = "first", sep_id: int
     Args:
         trained: the model's tensors.
         store: how weights stand in the graph.
-        reads: "first": the head reads [CLS], logits are (B, L); else it reads all, they are (B, S, L).
+        reads: "first": the head reads [CLS], logits are (B, L); "mean", "cls": there is no head, they are (B, H) of length 1; else it reads all, they are (B, S, L).
         sep_id: id of [SEP] for pairs of texts; None: every input is one text.
 
     Raises:
@@ -77,11 +77,16 @@ def build(trained: Trained, *, store: Store, reads: Reads = "first", sep_id: int
     bias = _mask_bias(mask)
     hidden = graph.embed(ids, sep_id=sep_id)
     for index in range(trained.config.layers):
-        only_cls = reads == "first" and index == trained.config.layers - 1
+        only_cls = reads in ("first", "cls") and index == trained.config.layers - 1
         hidden = graph.layer(index, hidden, bias, only_cls=only_cls)
-    if reads == "first":
-        hidden = graph.pool(ops.squeeze(hidden, _index(1, "cls.axis"), name="cls"))
-    logits = graph.classify(hidden)
+    if reads in ("first", "cls"):
+        hidden = ops.squeeze(hidden, _index(1, "cls.axis"), name="cls")
+    if reads == "mean":
+        hidden = _total(hidden, mask)  # the mean has the same direction
+    if reads in ("mean", "cls"):
+        logits = _of_length_one(hidden)
+    else:
+        logits = graph.classify(graph.pool(hidden) if reads == "first" else hidden)
     logits.output(0).set_names({LOGITS})
     return ov.Model([ops.result(logits, name="logits.result")], [ids, mask], "bert-classifier")
 
@@ -238,6 +243,17 @@ def _in_second(ids: Node, sep_id: int) -> Node:
     counts = ops.convert(found, np.float32, name="pair.counts")
     before = ops.cum_sum(counts, _index(1, "pair.axis"), exclusive=True, name="pair.before")
     return ops.unsqueeze(ops.clamp(before, 0.0, 1.0, name="pair.second"), _index(2, "pair.last"), name="pair.types")
+
+
+def _total(hidden: Node, mask: Node) -> Node:
+    """Return the sum of the tokens' states, (B, H)."""
+    kept = ops.unsqueeze(ops.convert(mask, np.float32, name="mean.float"), _index(2, "mean.last"), name="mean.mask")
+    masked = ops.multiply(hidden, kept, name="mean.masked")
+    return ops.reduce_sum(masked, _vector([1], "mean.axes"), name="mean.total")
+
+
+def _of_length_one(x: Node) -> Node:
+    return ops.normalize_l2(x, _vector([1], "vector.axes"), 1e-12, "max", name="vector")
 
 
 def _mask_bias(mask: Node) -> Node:

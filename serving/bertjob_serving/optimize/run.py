@@ -156,6 +156,7 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
             max_length=max_length,
             task=task.name,
             problem=task.problem,
+            reads=task.reads,
             sep_id=encoder.sep_id if len(task.inputs) > 1 else None,
         ),
     )

@@ -56,7 +56,12 @@ def read_trained(folder: Path) -> Trained:
     except (OSError, SafetensorError, TypeError, AttributeError) as error:
         message = f"{path}: cannot be read as float tensors ({error}); expected safetensors in float32 or float16, export the model again"
         raise ValueError(message) from error
-    return Trained(config=config, tensors={name: _float32(tensor) for name, tensor in tensors.items()})
+    return Trained(config=config, tensors={_own_name(name): _float32(tensor) for name, tensor in tensors.items()})
+
+
+def _own_name(name: str) -> str:
+    """Return the name with the prefix that a bare encoder's weights lack."""
+    return f"bert.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
 
 
 def read_config(path: Path) -> BertConfig:

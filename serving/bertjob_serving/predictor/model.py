@@ -87,7 +87,10 @@ class ServedModel(Model):  # type: ignore[misc]  # kserve has no types
 
     def get_output_types(self) -> list[dict[str, Any]]:
         """Return the outputs for the metadata of V2."""
-        return [{"name": name, "datatype": kind, "shape": [-1]} for name, kind in self._task.outputs.items()]
+        return [
+            {"name": name, "datatype": kind, "shape": [-1] * self._task.output_rank}
+            for name, kind in self._task.outputs.items()
+        ]
 
 
 def _decoded(payload: Any) -> Any:

@@ -11,7 +11,7 @@ from support import workers
 from support.progress import ProgressServer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from bertjob_api import names
+from bertjob_api import layout, names
 from bertjob_api.termination import EVICTED, OK, USER_ERROR
 from bertjob_storage import folders
 from bertjob_storage.opening import open_storage
@@ -34,6 +34,9 @@ def test_trains_publishes_and_does_nothing_the_second_time(tmp_path: Path) -> No
     manifest = folders.fetch(open_storage(uri), uri, tmp_path / "copy", result.artifact.sha256)
     assert (manifest.role, manifest.labels, manifest.max_sequence_length) == ("trained", ("bad", "good"), 16)
     _holds_a_model_for_transformers(tmp_path / "copy", accuracy=result.metrics["accuracy"])
+    report = path_of(layout.report_uri(uri)).read_text()
+    assert f"<b>{result.metrics['accuracy']:.4f}</b>" in report
+    assert "confusion" in report
 
     ((code, log),) = workers.run(tmp_path, job)
 

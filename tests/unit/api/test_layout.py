@@ -33,6 +33,8 @@ def test_placement_does_not_change_the_run(spec: dict[str, Any]) -> None:
     [
         {"training": {"seed": 1}},
         {"training": {"epochs": 9}},
+        {"training": {"earlyStopping": {}}},
+        {"training": {"checkpoint": {"best": "accuracy"}}},
         {"data": {"maxSequenceLength": 64}},
         {"model": {"labels": ["a", "b"]}},
     ],

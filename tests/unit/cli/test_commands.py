@@ -55,6 +55,18 @@ def _run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str
     return code, captured.out, captured.err
 
 
+def test_report_is_copied_from_beside_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The path of the copy is what is printed; a model without a report is one clear line."""
+    (tmp_path / "abc.report.html").write_text("<p>")
+    target = tmp_path / "out.html"
+
+    assert _run(capsys, "report", f"file://{tmp_path}/abc", "-o", str(target)) == (0, f"{target}\n", "")
+    assert target.read_text() == "<p>"
+    code, _, error = _run(capsys, "report", f"file://{tmp_path}/other", "-o", str(target))
+    assert code == 2
+    assert "other.report.html: there is no report; only a BertJob's own training writes one" in error
+
+
 def test_answers_come_one_a_line(server: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each text gets its answer as JSON on its own line."""
     assert _run(capsys, "predict", "docs", "ab", "abc", "--url", server) == (0, "2\n3\n", "")

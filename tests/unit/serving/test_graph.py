@@ -127,6 +127,28 @@ def test_trained_hidden_layers_reach_int8(reads: Reads, tmp_path: Path) -> None:
         assert np.abs(difference).max() < tolerance * np.abs(expected[0]).max(), name
 
 
+@pytest.mark.parametrize("reads", ["mean", "cls"])
+def test_vectors_equal_the_trained_ones(reads: Reads, tmp_path: Path) -> None:
+    """A bare encoder's vectors have length 1 and do not depend on padding, in FP32 and in INT8."""
+    config = {**CONFIG, "initializer_range": 0.3}
+    model = heads.build(BertConfig.from_dict(config), num_labels=0, head=Head(), seed=1, reads=reads)
+    save_torch(
+        {name.removeprefix("bert."): value for name, value in model.state_dict().items()},
+        tmp_path / "model.safetensors",
+    )
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    ids, mask = np.array([[2, 5, 6, 7, 3], [2, 8, 3, 0, 0]], np.int32), np.array([[1] * 5, [1, 1, 1, 0, 0]], np.int32)
+    with torch.no_grad():
+        expected = model.eval()(torch.from_numpy(ids), torch.zeros(2, 5), torch.from_numpy(mask > 0)).numpy()
+
+    for name, store, nearest in (("fp32", Float32(), 1 - 1e-5), ("dynamic", Int8(), 0.99)):
+        ir.save(build(read_trained(tmp_path), store=store, reads=reads), tmp_path / name)
+        got = Engine(tmp_path / name, threads=1).logits(ids, mask)
+        assert got.shape == (2, 16)
+        assert np.linalg.norm(got, axis=1) == pytest.approx([1, 1], abs=1e-4)
+        assert (got * expected).sum(axis=1).min() > nearest, name
+
+
 def test_one_layer_is_enough(save_model: SaveModel, tmp_path: Path) -> None:
     """A model whose only layer is the last one, computed for [CLS] alone, is right too."""
     folder, model = save_model(num_hidden_layers=1)

@@ -24,16 +24,20 @@ def test_folders_are_grouped_by_step() -> None:
     folders=st.dictionaries(st.integers(0, 50), st.sampled_from([COMMITTED, {"shard": 1}]), max_size=20),
     keep=st.integers(1, 5),
     damaged=st.sets(st.integers(0, 50), max_size=5),
+    pinned=st.sets(st.integers(0, 50), max_size=2),
 )
-def test_retention_keeps_what_may_be_needed(folders: dict[int, dict[str, int]], keep: int, damaged: set[int]) -> None:
-    """The newest sound commits and everything newer stay; applying retention twice deletes nothing more."""
-    gone = layout.expired(folders, keep=keep, damaged=damaged)
+def test_retention_keeps_what_may_be_needed(
+    folders: dict[int, dict[str, int]], keep: int, damaged: set[int], pinned: set[int]
+) -> None:
+    """The newest sound commits, pinned ones and everything newer stay; applying retention twice deletes nothing more."""
+    gone = layout.expired(folders, keep=keep, damaged=damaged, pinned=pinned)
     sound = [step for step in layout.committed(folders) if step not in damaged]
-    assert not set(gone) & set(sound[:keep])
+    kept = {*sound[:keep], *(pinned & set(sound))}
+    assert not set(gone) & kept
     assert all(step < sound[0] for step in gone)
     left = {step: files for step, files in folders.items() if step not in gone}
-    assert layout.expired(left, keep=keep, damaged=damaged) == ()
-    assert len([step for step in layout.committed(left) if step not in damaged]) == min(keep, len(sound))
+    assert layout.expired(left, keep=keep, damaged=damaged, pinned=pinned) == ()
+    assert {step for step in layout.committed(left) if step not in damaged} == kept
 
 
 @pytest.mark.parametrize(

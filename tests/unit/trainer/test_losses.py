@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
 
 from bertjob_tasks.task import IGNORED
@@ -29,6 +30,18 @@ def test_loss_of_texts_is_that_of_transformers(kind: losses.Loss, problem: str, 
     got = losses.OF[kind](expected.logits, labels) / 2
 
     assert float(got) == pytest.approx(float(expected.loss), rel=1e-6)
+
+
+def test_losses_of_pairs_are_what_they_say() -> None:
+    """The cosine's squared error, and the cross-entropy of the own partner among those of the micro-batch."""
+    vectors = functional.normalize(torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
+    targets = torch.tensor([1.0, 0.0, 0.5])
+    cosines = functional.cosine_similarity(vectors[:, 0], vectors[:, 1])
+    everyone = functional.cosine_similarity(vectors[:, None, 0], vectors[None, :, 1], dim=-1)
+
+    assert float(losses.cosine(vectors, targets)) == pytest.approx(float(((cosines - targets) ** 2).sum()), rel=1e-5)
+    expected = -(20 * everyone).log_softmax(dim=1).diagonal().sum()
+    assert float(losses.contrastive(vectors, targets)) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_loss_of_tokens_is_that_of_transformers() -> None:

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import save_file
 from support.models import CONFIG, a_model_folder
 from transformers import BertConfig as ReferenceConfig
-from transformers import BertForQuestionAnswering, BertForSequenceClassification, BertForTokenClassification
+from transformers import BertForQuestionAnswering, BertForSequenceClassification, BertForTokenClassification, BertModel
 
 from bertjob_api.spec import Head
 from bertjob_tasks.errors import ModelFolderError, UnsupportedError
-from bertjob_tasks.task import IGNORED
+from bertjob_tasks.task import IGNORED, Reads
 from bertjob_trainer import bert_config, heads, losses, weights
 from bertjob_trainer.bert_config import BertConfig
 
@@ -100,6 +100,28 @@ def test_spans_equal_the_reference(*, padded: bool) -> None:
     expected = dict(theirs.named_parameters())
     for name, weight in ours.named_parameters():
         torch.testing.assert_close(weight.grad, expected[name].grad, atol=1e-5, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("reads", ["mean", "cls"])
+def test_vectors_are_those_of_the_bare_reference(reads: Reads) -> None:
+    """They are pooled hidden states of BertModel, of length 1; a training row of two texts gives the vectors of each."""
+    ours = heads.build(BertConfig.from_dict(CONFIG), num_labels=0, head=Head(), seed=1, reads=reads).eval()
+    theirs = BertModel(ReferenceConfig(**CONFIG), add_pooling_layer=False).eval()
+    theirs.load_state_dict({name.removeprefix("bert."): value for name, value in ours.state_dict().items()})
+    with torch.no_grad():
+        states = theirs(input_ids=IDS, attention_mask=MASK.long()).last_hidden_state
+    kept = MASK[:, :, None] if reads == "mean" else torch.tensor([1, 0, 0, 0, 0])[None, :, None]
+    expected = torch.nn.functional.normalize((states * kept).sum(1), dim=-1)
+
+    torch.testing.assert_close(ours(IDS, TYPE_IDS, MASK), expected, atol=1e-5, rtol=1e-5)
+
+    ids = torch.tensor([[2, 5, 6, 7, 3, 2, 8, 3], [2, 8, 3, 2, 9, 10, 3, 0]])
+    types = torch.tensor([[0, 0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1, 0]])
+    ours = heads.build(
+        BertConfig.from_dict(CONFIG).with_dropout(0.0), num_labels=0, head=Head(), seed=1, reads=reads
+    ).train()
+    both = ours(ids, types, ids != 0)
+    torch.testing.assert_close(both, torch.stack([expected[[0, 1]], expected[[1, 2]]], dim=1), atol=1e-5, rtol=1e-5)
 
 
 def test_source_with_a_pooler_starts_a_model_without_one(tmp_path: Path) -> None:

@@ -87,6 +87,10 @@ class Checkpoints:
             else:
                 return found.manifest
 
+    def at(self, step: int) -> CheckpointManifest:
+        """Return the committed checkpoint of one step. Raises NotFoundError, CorruptError, StorageError."""
+        return load.at(self._storage, self._root, step=step, run=self._run)
+
     def load(
         self, manifest: CheckpointManifest, into: Path | None = None
     ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -131,7 +135,7 @@ class Checkpoints:
 
         Args:
             state: tensors on any device; they may change as soon as this returns.
-            meta: JSON values, such as generator states or the position in the data.
+            meta: JSON values, such as the position in the data; ``pinned`` lists older steps that retention must leave.
             step: optimizer steps that *state* contains.
             total_steps: optimizer steps of the run.
             world_size: processes that train together.

@@ -73,24 +73,28 @@ def committed(folders: Mapping[int, Mapping[str, int]]) -> tuple[int, ...]:
     return tuple(sorted((step for step, files in folders.items() if MANIFEST in files), reverse=True))
 
 
-def expired(folders: Mapping[int, Mapping[str, int]], *, keep: int, damaged: Collection[int] = ()) -> tuple[int, ...]:
+def expired(
+    folders: Mapping[int, Mapping[str, int]], *, keep: int, damaged: Collection[int] = (), pinned: Collection[int] = ()
+) -> tuple[int, ...]:
     """
     Return the steps whose folders may go, oldest first.
 
     Kept are the *keep* newest committed ones that are not known to be damaged, and every folder newer than the newest of
-    them: an upload may be under way there. Without a sound commit nothing goes.
+    them: an upload may be under way there. Without a sound commit nothing goes, and what is *pinned* never does.
 
     Args:
         folders: as ``by_step`` gives them.
         keep: at least 1.
         damaged: steps that were found unusable.
+        pinned: steps that are kept however old they are.
 
     """
     assert keep >= 1
     sound = [step for step in committed(folders) if step not in damaged]
     if not sound:
         return ()
-    return tuple(sorted(step for step in folders if step < sound[0] and step not in sound[:keep]))
+    kept = {*sound[:keep], *(step for step in pinned if step in sound)}
+    return tuple(sorted(step for step in folders if step < sound[0] and step not in kept))
 
 
 def shards(sizes: Mapping[str, int], *, limit_bytes: int = SHARD_BYTES) -> tuple[tuple[str, ...], ...]:

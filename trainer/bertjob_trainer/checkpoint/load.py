@@ -54,6 +54,14 @@ def newest(storage: Storage, root: str, *, run: str, damaged: Collection[int] = 
     return Found(manifest=None, damaged=tuple(bad))
 
 
+def at(storage: Storage, root: str, *, step: int, run: str) -> CheckpointManifest:
+    """Return the committed checkpoint of one step. Raises NotFoundError, CorruptError."""
+    folder = uris.join(root, step_folder(step))
+    listed = layout.by_step(storage.list(f"{folder}/"), root=root)
+    data = storage.get(uris.join(folder, MANIFEST))
+    return layout.checked(data, step=step, run=run, files=listed.get(step, {}))
+
+
 def warn(folder: str, error: Exception) -> None:
     """Log that a checkpoint is passed over, and why."""
     _log.warning("checkpoint %s is not used: %s; the next older one is tried", folder, error)

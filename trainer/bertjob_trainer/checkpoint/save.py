@@ -32,6 +32,7 @@ class Draft:
     tensors: Mapping[str, torch.Tensor]
     """Contiguous, on the CPU, unchanged until it is written."""
     meta: Mapping[str, Any]
+    """JSON values; ``pinned`` among them lists older steps whose checkpoints are still needed."""
     records: Mapping[str, bytes] = field(default_factory=dict)
     """Other files of the run that must be there before the commit: URI -> content."""
 
@@ -64,7 +65,8 @@ def write(storage: Storage, root: str, draft: Draft, *, keep: int, damaged: Coll
             storage.delete(uris.join(folder, entry.path))
     done = Committed(step=written.step, uri=folder, time=time.time())
     _point(storage, root, written, damaged=[step for step in damaged if step != written.step])
-    _expire(storage, root, keep=keep, damaged=[step for step in damaged if step != written.step])
+    pinned = draft.meta.get("pinned", ())
+    _expire(storage, root, keep=keep, damaged=[step for step in damaged if step != written.step], pinned=pinned)
     return done
 
 
@@ -146,11 +148,11 @@ def _point(storage: Storage, root: str, manifest: CheckpointManifest, *, damaged
     raise StorageError(f"{target}: changed {_POINTER_ATTEMPTS} times while it was written; two jobs share this folder")
 
 
-def _expire(storage: Storage, root: str, *, keep: int, damaged: Collection[int]) -> None:
+def _expire(storage: Storage, root: str, *, keep: int, damaged: Collection[int], pinned: Collection[int]) -> None:
     """Delete expired checkpoints, the manifest of each first, so that none is ever committed and incomplete."""
     try:
         found = layout.by_step(storage.list(f"{root}/"), root=root)
-        for step in layout.expired(found, keep=keep, damaged=damaged):
+        for step in layout.expired(found, keep=keep, damaged=damaged, pinned=pinned):
             folder = uris.join(root, step_folder(step))
             for name in sorted(found[step], key=lambda name: name != MANIFEST):
                 storage.delete(uris.join(folder, name))

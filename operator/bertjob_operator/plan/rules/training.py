@@ -38,7 +38,7 @@ def _where(seen: Observed) -> str:
     assert model is not None
     where = f"the model is at {model.uri}"
     if found is not None and found.trained_steps is not None:
-        return f"{where}; {found.trained_steps} steps trained"
+        return "; ".join((where, f"{found.trained_steps} steps trained", *found.details))
     said = [item.message for item in seen.job.status.conditions if item.type == TRAINED]
     return said[0] if said and said[0].startswith(where) else where
 
