@@ -88,7 +88,7 @@ def watch(leg: Leg, look: Callable[[], tuple[int, float | None] | None], *, unti
 def bertjob(folder: Path, plan: Plan, **training: Any) -> Iterator[Pods]:
     """Give the pods of a job, all of them training."""
     settings = {
-        "epochs": 100_000,
+        "epochs": 10_000,
         "batchSize": BATCH,
         "microBatchSize": MICRO,
         "learningRate": 1e-3,
