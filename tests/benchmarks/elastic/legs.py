@@ -169,7 +169,7 @@ def stock(folder: Path, plan: Plan, *, kills: bool) -> Leg:
         watch(leg, look, until=time.time() + plan.every_s / 2)
         for _ in range(plan.rounds(kills=kills)):
             if kills:
-                found = _children(rng.choice(agents).pid)
+                found = _workers(rng.choice(agents).pid)
                 leg.events.append((time.time(), "kill" if found else "nobody to kill"))
                 for pid in found[:1]:
                     os.kill(pid, signal.SIGKILL)
@@ -199,17 +199,20 @@ def _agents(folder: Path, plan: Plan) -> Iterator[list["subprocess.Popen[bytes]"
         yield agents
     finally:
         for agent in agents:
-            for pid in _children(agent.pid):
+            for pid in _workers(agent.pid):
                 os.kill(pid, signal.SIGKILL)
             agent.kill()
             agent.wait()
 
 
-def _children(pid: int) -> list[int]:
+def _workers(agent: int) -> list[int]:
+    """Return the workers of a torchrun."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+            if not entry.name.isdigit() or b"stock_worker.py" not in (entry / "cmdline").read_bytes():
+                continue
+            if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == agent:
                 found.append(int(entry.name))
         except OSError:
             continue  # ended meanwhile

@@ -43,7 +43,7 @@ MISSED_KEEP_ALIVES: Final = 3
 """A node that is silent for 6 s is gone. Heartbeats carry the wall clock, so nodes' clocks must agree within some seconds."""
 LAST_CALL_S: Final = 5
 """Wait for more nodes once the fewest are there; with all of them there is none."""
-QUICK_LAST_CALL_S: Final = 0.5
+QUICK_LAST_CALL_S: Final = 0.25
 """The same where workers stay alive: for them another round soon after costs less than waiting in this one."""
 JOIN_S: Final = 900
 _READ_S: Final = 30
