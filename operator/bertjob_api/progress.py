@@ -52,6 +52,9 @@ class Progress:
     loss: float | None = api_field("Training loss of the newest step.", default=None)
     samples_per_second: float | None = api_field("Examples per second over all nodes.", default=None, minimum=0)
     eta_seconds: int | None = api_field("Seconds to the end at this rate.", default=None, minimum=0)
+    gradient_bytes: int | None = api_field(
+        "Bytes of gradients that one process sent in the newest step.", default=None, minimum=0
+    )
     resumed_from_step: int | None = api_field("Step the current workers started from.", default=None, minimum=0)
     restarts: int = api_field(
         "Times this pod's workers were started again after a failure of their own.", default=0, minimum=0

@@ -135,6 +135,10 @@ def _no_head_on_vectors(spec: JobSpec) -> bool:
     return spec.model.task != "embedding" or spec.model.head.layers == 0
 
 
+def _vectors_in_one_stage(spec: JobSpec) -> bool:
+    return spec.model.task != "embedding" or spec.training.parallelism.pipeline == 1
+
+
 def _pairs_have_others(spec: JobSpec) -> bool:
     return spec.model.problem != "positive-pairs" or spec.training.micro_batch_size > 1
 
@@ -236,6 +240,12 @@ RULES: Final = (
         message="spec.model.head: embedding has no head, its output is the pooled vector; remove head",
         holds=_no_head_on_vectors,
         cel="self.model.task != 'embedding' || self.model.head.layers == 0",
+    ),
+    Rule(
+        message="spec.training.parallelism.pipeline: embedding takes both texts of a pair through the layers side by side; leave "
+        "it at 1 and use tensor or fsdp",
+        holds=_vectors_in_one_stage,
+        cel="self.model.task != 'embedding' || self.training.parallelism.pipeline == 1",
     ),
     Rule(
         message="spec.training.microBatchSize: positive-pairs are told from the others of their micro-batch; choose 2 or more",

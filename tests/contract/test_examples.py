@@ -19,12 +19,17 @@ FILES = sorted(EXAMPLES.rglob("*.yaml"))
 
 @pytest.fixture(scope="module")
 def quickstart_data() -> ModuleType:
-    """Give the script as a module; nothing is left beside it."""
-    spec = importlib.util.spec_from_file_location("quickstart_data", EXAMPLES / "quickstart_data.py")
+    """Give the script as a module."""
+    return _script("quickstart_data")
+
+
+def _script(name: str) -> ModuleType:
+    """Return a script as a module; nothing is left beside it."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["quickstart_data"] = module  # its dataclass looks itself up there
+    sys.modules[name] = module  # its dataclass looks itself up there
     sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
     try:
         spec.loader.exec_module(module)
@@ -89,3 +94,19 @@ def test_data_is_the_same_every_time(tmp_path: Path) -> None:
 
     for name in ("train.jsonl", "validation.jsonl"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_word_senses_are_asked_in_new_sentences() -> None:
+    """Each sentence has one right meaning of several, names its word once, and no held-out sentence was trained on."""
+    script = _script("word_sense_data")
+    train, held_out = (list(script.rows(held_out=part)) for part in (False, True))
+
+    assert len(train) > len(held_out) > 100
+    for part in (train, held_out):
+        right = Counter(row.text for row in part if row.label == "yes")
+        assert set(right.values()) == {1}
+        assert {row.text for row in part} == set(right)
+        assert all(row.text.count('"') == 2 for row in part)
+        assert all(row.text_pair.split(":")[0] == row.text.split('"')[1].strip() for row in part)
+    assert {row.text for row in train}.isdisjoint(row.text for row in held_out)
+    assert {row.text_pair for row in train} == {row.text_pair for row in held_out}

@@ -83,6 +83,11 @@ BAD_SPECS = (
         a_job(model={"task": "embedding", "problem": "positive-pairs"}, training={"microBatchSize": 1}),
         "microBatchSize",
     ),
+    BadSpec(
+        "vectors in stages",
+        a_job(model={"task": "embedding"}, training={"parallelism": {"pipeline": 2}}),
+        "pipeline",
+    ),
     BadSpec("stride below 0", a_job(data={"stride": -1}), "stride"),
     BadSpec("labels of numbers", a_job(model={"problem": "regression", "labels": ["a", "b"]}), "labels"),
     BadSpec("head too deep", a_job(model={"head": {"layers": 4}}), "layers"),

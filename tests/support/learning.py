@@ -81,11 +81,12 @@ def io_of(
     is_stopped: Callable[[], bool] = lambda: False,
     report: Callable[[Step], None] = lambda _: None,
     group: Group | None = None,
+    device: torch.device = torch.device("cpu"),  # noqa: B008  # a value
 ) -> Io:
     """Return connections of a process that is alone unless *group* is given."""
     return Io(
         group=group or Alone(),
-        device=torch.device("cpu"),
+        device=device,
         cadence=cadence or parse("1000 steps"),
         saves=saves,
         rescues=rescues,

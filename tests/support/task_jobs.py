@@ -30,6 +30,8 @@ class Toy:
     """What the metric must reach."""
     spec: dict[str, Any] = field(default_factory=dict)
     """More of ``spec.data``."""
+    head: dict[str, int] = field(default_factory=dict)
+    """``spec.model.head``."""
     write: Callable[[Path, list[Row]], Path] | None = None
     """Writes rows below a folder-and-stem; None: JSON lines."""
 
@@ -130,6 +132,7 @@ TOYS = (
         answer={},
         learning_rate=1e-2,
         spec={"format": "conll"},
+        head={"layers": 1, "hiddenSize": 64},
         write=_as_conll,
     ),
     Toy(
@@ -188,7 +191,7 @@ def a_task_job(folder: Path, toy: Toy) -> Object:
     """Return a job of the toy's task on local files below *folder*, with a gate that lets anything pass."""
     job = a_toy_job(folder, epochs=20, batchSize=16, microBatchSize=8, learningRate=toy.learning_rate, dropout=0)
     spec = job["spec"]
-    spec["model"] |= {"task": toy.name, **({"problem": toy.problem} if toy.problem else {})}
+    spec["model"] |= {"task": toy.name, "head": toy.head, **({"problem": toy.problem} if toy.problem else {})}
     for name, count, seed in (("train", 160, 1), ("validation", 40, 2)):
         rows = list(_rows(toy, count, seed=seed))
         path = folder / f"{name}.jsonl"

@@ -7,7 +7,7 @@ sums are the same for any number of processes (up to the order of additions), an
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -78,6 +78,8 @@ class TrainConfig:
     """Outputs and targets to the loss, summed over the targets."""
     watch: Watch = field(default_factory=Watch)
     """When the held-out data is looked at, and what follows."""
+    sums: torch.dtype = torch.float32
+    """In which gradients are summed over processes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +115,8 @@ class Step:
     lr: float
     """Learning rate of the step."""
     seconds: float
+    sent_bytes: int | None = None
+    """Of gradients, by this process; None: not known."""
 
 
 def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool:
@@ -128,7 +132,7 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
     """
     total = config.order.total_steps
     state.model.train()
-    arithmetic = Arithmetic(loss=config.loss, dtype=config.dtype, device=io.device, seed=config.seed)
+    arithmetic = Arithmetic(loss=config.loss, dtype=config.dtype, device=io.device, seed=config.seed, sums=config.sums)
     strategy = strategy_of(state, group=io.group, arithmetic=arithmetic, num_flags=_FIRST_RANK + io.group.world)
     # An evaluation that the process before this one did not come to.
     if _evaluated(config, state, io):
@@ -169,7 +173,7 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         is_best = not leaves and _evaluated(config, state, io)
         if stopped or ((due or is_best) and state.step < total) or (leaves and state.is_split):  # split: nobody has all
             save(config, state, io.saves, world=io.group.world)
-        io.report(step)
+        io.report(replace(step, sent_bytes=strategy.sent_bytes))
         if stopped and (is_stopped or io.is_called is None):
             return is_over(config, state)
         if leaves:

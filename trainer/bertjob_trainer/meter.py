@@ -40,6 +40,7 @@ class Meter:
             loss=step.loss if step is not None else None,
             samples_per_second=round(1 / rate, 3) if rate else None,
             eta_seconds=eta,
+            gradient_bytes=step.sent_bytes if step is not None else None,
             resumed_from_step=self.resumed_from_step,
             last_checkpoint=committed,
             workers=(Worker(rank=self.group.rank, pid=os.getpid()),),

@@ -3,7 +3,8 @@ BERT, with the weight names and outputs of ``transformers.BertModel``.
 
 Own code because importing transformers' modelling code costs several times as much start-up as torch itself.
 
-Shapes: B inputs, L tokens, Q of them asking, E model width, H heads, D = E / H head width, F feed-forward width.
+Shapes: B inputs, L tokens, Q of them asking, E model width, H heads, D = E / H head width, F feed-forward width. Between embeddings
+and the last layer a batch is (B, L, E), or, where there is padding, (T, E): its T tokens alone (``packing``).
 
 Source: Devlin et al. 2018 (arXiv:1810.04805).
 """
@@ -17,6 +18,7 @@ from torch.nn import functional
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.dropout import Dropout, dropped, keep_mask
 from bertjob_trainer.module import Module
+from bertjob_trainer.packing import Packing
 
 
 class _Rows(torch.autograd.Function):  # type: ignore[misc]
@@ -66,10 +68,12 @@ class Embeddings(Module):
         self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
-    def forward(self, ids: Tensor, type_ids: Tensor) -> Tensor:
-        """Return vectors ``(B, L, E)`` of ids ``(B, L)``."""
+    def forward(self, ids: Tensor, type_ids: Tensor, packing: Packing | None) -> Tensor:
+        """Return vectors ``(B, L, E)`` or ``(T, E)`` of ids ``(B, L)``."""
         positions = self.position_embeddings.weight[: ids.shape[1]]
         vectors = self.word_embeddings(ids) + positions + self.token_type_embeddings(type_ids)
+        if packing is not None:
+            vectors = packing.pack(vectors)
         return self.dropout(self.LayerNorm(vectors))
 
 
@@ -87,15 +91,25 @@ class SelfAttention(Module):
         """Which share of all heads these are, and how many shares there are."""
         self.dropout = config.attention_probs_dropout_prob
 
-    def forward(self, asking: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Return mixed values ``(B, Q, E)`` for the asking ones; mask ``(B, 1, 1, L)`` is True at tokens, None: all are."""
-        q, k, v = (self._split(part) for part in (self.query(asking), self.key(x), self.value(x)))  # (B, H, Q or L, D)
+    def forward(self, asking: Tensor, x: Tensor, packing: Packing | None) -> Tensor:
+        """Return mixed values for the asking ones, in the shape of *asking*: ``(B, Q, E)``, or packed ``(T, E)`` or ``(B, E)``."""
+        q, k, v = self.query(asking), self.key(x), self.value(x)
+        mask = None
+        if packing is not None:
+            mask = packing.mask[:, None, None, :]
+            # As many as there are tokens: all of them ask; else the first ones.
+            q = packing.unpack(q) if len(q) == len(k) else q[:, None]
+            k, v = packing.unpack(k), packing.unpack(v)
+        q, k, v = (self._split(part) for part in (q, k, v))  # (B, H, Q or L, D)
         if self.training and self.dropout > 0.0 and x.device.type == "cpu":
             mixed = _attend_with_dropout(q, k, v, mask=mask, probability=self.dropout, share=self.share)
         else:
             dropout = self.dropout if self.training else 0.0
             mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-        return mixed.transpose(1, 2).flatten(2)
+        mixed = mixed.transpose(1, 2).flatten(2)
+        if packing is None:
+            return mixed
+        return mixed[:, 0] if mixed.shape[1] == 1 else packing.pack(mixed)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
@@ -144,9 +158,9 @@ class Attention(Module):
         self.self = SelfAttention(config)
         self.output = Residual(config.hidden_size, config)
 
-    def forward(self, asking: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Return ``(B, Q, E)``."""
-        return self.output(self.self(asking, x, mask), asking)
+    def forward(self, asking: Tensor, x: Tensor, packing: Packing | None) -> Tensor:
+        """Return new vectors of the asking tokens."""
+        return self.output(self.self(asking, x, packing), asking)
 
 
 class Intermediate(Module):
@@ -170,9 +184,9 @@ class Layer(Module):
         self.intermediate = Intermediate(config)
         self.output = Residual(config.intermediate_size, config)
 
-    def forward(self, asking: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Return new vectors ``(B, Q, E)`` of the asking tokens, which are among ``x``."""
-        attended = self.attention(asking, x, mask)
+    def forward(self, asking: Tensor, x: Tensor, packing: Packing | None) -> Tensor:
+        """Return new vectors of the asking tokens, which are among ``x``."""
+        attended = self.attention(asking, x, packing)
         return self.output(self.intermediate(attended), attended)
 
 
@@ -185,12 +199,16 @@ class Encoder(Module):
         self.part = slice(None)
         """The layers that this process computes; others may lie in other processes."""
 
-    def forward(self, x: Tensor, mask: Tensor | None, *, only_first: bool) -> Tensor:
-        """Return ``(B, L, E)``, or ``(B, 1, E)`` of the first tokens only."""
+    def forward(self, x: Tensor, packing: Packing | None, *, only_first: bool) -> Tensor:
+        """Return ``(B, L, E)``, 0 at padding, or ``(B, 1, E)`` of the first tokens only."""
         *before, last = self.layer[self.part]
         for layer in before:
-            x = layer(x, x, mask)
-        return last(x[:, :1] if only_first else x, x, mask)
+            x = layer(x, x, packing)
+        if packing is None:
+            return last(x[:, :1] if only_first else x, x, None)
+        if only_first:
+            return last(x.index_select(0, packing.firsts), x, packing)[:, None]
+        return packing.unpack(last(x, x, packing))
 
 
 class Pooler(Module):
@@ -217,7 +235,7 @@ class Bert(Module):
 
     def forward(self, ids: Tensor, type_ids: Tensor, mask: Tensor | None, *, only_first: bool = False) -> Tensor:
         """
-        Return hidden states ``(B, L, E)``.
+        Return hidden states ``(B, L, E)``, 0 at padding.
 
         Args:
             ids: ``(B, L)`` token ids, or ``(B, L, E)`` hidden states where the layers before lie in another process.
@@ -227,9 +245,12 @@ class Bert(Module):
                 skips five sixths of its work, the same for the outputs that remain.
 
         """
-        wide = None if mask is None else mask[:, None, None, :]
-        x = ids if ids.is_floating_point() else self.embeddings(ids, type_ids)
-        return self.encoder(x, wide, only_first=only_first)
+        packing = None if mask is None else Packing.of(mask)
+        if not ids.is_floating_point():
+            x = self.embeddings(ids, type_ids, packing)
+        else:
+            x = ids if packing is None else packing.pack(ids)
+        return self.encoder(x, packing, only_first=only_first)
 
 
 def initialize(module: nn.Module, *, std: float) -> None:

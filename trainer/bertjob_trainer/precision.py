@@ -15,6 +15,9 @@ from bertjob_trainer.group import Group
 _BF16_FLAGS: Final = frozenset({"avx512_bf16", "amx_bf16"})
 """CPU flags of Linux that stand for bf16 arithmetic; emulated, it is slower than fp32."""
 
+SUMS: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
+"""Types by the words of ``spec.training.gradientPrecision``."""
+
 _log = logging.getLogger(__name__)
 
 

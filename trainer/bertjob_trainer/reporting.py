@@ -94,7 +94,8 @@ def sentence(progress: Progress) -> str:
     loss = "-" if progress.loss is None else f"{progress.loss:.4f}"
     rate = "-" if progress.samples_per_second is None else f"{progress.samples_per_second:.1f}"
     eta = "-" if progress.eta_seconds is None else f"{progress.eta_seconds} s"
+    sent = f", {progress.gradient_bytes / 1e6:.1f} MB of gradients a step" if progress.gradient_bytes else ""
     return (
         f"step {progress.step}/{progress.total}, epoch {progress.epoch or 0:.2f}, loss {loss}, "
-        f"{rate} samples/s, {progress.world_size} processes, {eta} left"
+        f"{rate} samples/s, {progress.world_size} processes{sent}, {eta} left"
     )

@@ -16,6 +16,7 @@ _GAUGES: Final = (
     ("epoch", "Passes over the data done."),
     ("loss", "Training loss of the newest step."),
     ("samples_per_second", "Examples per second over all nodes."),
+    ("gradient_bytes", "Bytes of gradients that one process sent in the newest step."),
     ("world_size", "Processes that train together."),
     ("restarts", "Starts of this pod's workers after failures of their own."),
     ("updated", "Unix time in seconds of the newest report of a worker."),

@@ -30,6 +30,7 @@ from bertjob_trainer import (
     losses,
     optim,
     order,
+    precision,
     publishing,
     reporting,
     weights,
@@ -189,7 +190,14 @@ def build_model(job: BertJob, paths: Paths, examples: Examples, *, config: BertC
 def _start(job: BertJob, built: nn.Module, machine: Machine) -> TrainState:
     training, group = job.spec.training, machine.group
     axes = axes_of(training.parallelism, world=group.world)
-    return starting.start(built, axes, group=group, device=machine.device, weight_decay=training.weight_decay)
+    return starting.start(
+        built,
+        axes,
+        group=group,
+        device=machine.device,
+        weight_decay=training.weight_decay,
+        sums=precision.SUMS[training.gradient_precision],
+    )
 
 
 def _run_of(job: BertJob, paths: Paths, machine: Machine, memory: Memory) -> Run:
@@ -214,6 +222,7 @@ def _plan(spec: Training, examples: Examples, machine: Machine) -> loop.TrainCon
         schedule=optim.Schedule(peak=spec.learning_rate, total_steps=steps.total_steps, warmup_ratio=spec.warmup_ratio),
         seed=spec.seed,
         dtype=machine.dtype,
+        sums=precision.SUMS[spec.gradient_precision],
         loss=losses.OF[examples.task.loss],
         watch=evaluations.watch_of(
             spec, metric=examples.task.metric, steps_per_epoch=steps.steps_per_epoch, total=steps.total_steps

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from bertjob_api.fields import CADENCE, METRIC, PERIOD, api_field
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+GradientPrecision = Literal["fp32", "bf16"]
 Opaque = Mapping[str, Any]
 
 
@@ -114,6 +115,9 @@ class Training:
     )
     precision: Precision = api_field(
         "Arithmetic of forward and backward; auto: bf16 where the hardware has it.", default="auto"
+    )
+    gradient_precision: GradientPrecision = api_field(
+        "In which gradients are summed over processes; bf16 moves half as many bytes.", default="fp32"
     )
     seed: int = api_field("Seed of data order, dropout and new weights.", default=42, minimum=0, maximum=2**31 - 1)
     checkpoint: Checkpoint = api_field("Checkpoint policy.", default_factory=Checkpoint)

@@ -49,6 +49,7 @@ class Case:
     grid: Parallelism = Parallelism()  # noqa: RUF009  # frozen
     reads: Reads = "first"
     dropout: float = 0.0
+    sums: torch.dtype = torch.float32
 
 
 CASES: Final = {
@@ -60,6 +61,8 @@ CASES: Final = {
     "fsdp 3 and one that looks on": Case(grid=Parallelism(fsdp=3)),
     "pipeline of tokens": Case(grid=Parallelism(pipeline=2), reads="tokens"),
     "tensor with dropout": Case(grid=Parallelism(tensor=2), dropout=0.2),
+    "data in bf16": Case(grid=Parallelism(data=4), sums=torch.bfloat16),
+    "fsdp 2 x data 2 in bf16": Case(grid=Parallelism(fsdp=2), sums=torch.bfloat16),
 }
 
 
@@ -77,7 +80,7 @@ def state_of(case: Case, group: Group) -> TrainState:
     """Return the tiny model's first state in a grid."""
     model = a_state(dropout=case.dropout, reads=case.reads).model
     axes = axes_of(case.grid, world=group.world)
-    return starting.start(model, axes, group=group, device=CPU, weight_decay=0.01)
+    return starting.start(model, axes, group=group, device=CPU, weight_decay=0.01, sums=case.sums)
 
 
 def trained(case: Case, state: TrainState, group: Group, *, until: int = STEPS) -> list[float]:
@@ -85,7 +88,7 @@ def trained(case: Case, state: TrainState, group: Group, *, until: int = STEPS) 
     data = data_of(case.reads)
     order = an_order(data, epochs=STEPS // 5)
     schedule = optim.Schedule(peak=1e-3, total_steps=order.total_steps, warmup_ratio=0.2)
-    config = loop.TrainConfig(order=order, schedule=schedule, seed=3, dtype=torch.float32)
+    config = loop.TrainConfig(order=order, schedule=schedule, seed=3, dtype=torch.float32, sums=case.sums)
     losses: list[float] = []
     io = io_of(group=group, report=lambda step: losses.append(step.loss), is_stopped=lambda: state.step == until - 1)
     loop.train(config, state, data, io)
@@ -142,7 +145,7 @@ def run(rank: int, folder: Path) -> None:
     group = Together(rank, WORLD, lambda: False)
     found, left = {}, None
     for name, case in CASES.items():
-        is_plain = case.reads == "first" and case.dropout == 0.0
+        is_plain = case == Case(grid=case.grid)
         found[name], left = compared(case, left if is_plain else None, group)
     if rank == 0:
         (folder / "found.json").write_text(json.dumps(found))

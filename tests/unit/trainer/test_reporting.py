@@ -34,7 +34,11 @@ def test_reports_arrive_and_the_last_one_always() -> None:
         reporter = Reporter(reporting.post_to(server.url))
         meter = a_meter()
         for step in range(1, 21):
-            reporter.report(meter.progress(Step(step=step, loss=0.5, num_samples=8, seconds=0.1), committed=None))
+            reporter.report(
+                meter.progress(
+                    Step(step=step, loss=0.5, num_samples=8, num_tokens=80, lr=1e-5, seconds=0.1), committed=None
+                )
+            )
         reporter.close()
 
         assert server.reports[-1].step == 20
@@ -65,7 +69,9 @@ def test_progress_tells_rate_and_rest() -> None:
     start = meter.progress(None, committed=None)
     committed = Committed(step=4, uri="file:///c", time=1.0)
 
-    found = meter.progress(Step(step=5, loss=0.25, num_samples=8, seconds=2.0), committed=committed)
+    found = meter.progress(
+        Step(step=5, loss=0.25, num_samples=8, num_tokens=80, lr=1e-5, seconds=2.0), committed=committed
+    )
 
     assert (start.step, start.loss, start.eta_seconds, start.resumed_from_step) == (4, None, None, 4)
     assert (found.step, found.total, found.epoch, found.loss) == (5, 20, 0.5, 0.25)

@@ -17,6 +17,8 @@ from bertjob_trainer.parallel.strategy import Arithmetic, Work, backward
 class SumsAndClips(Protocol):
     """Gradients after the passes of a step; see ``Strategy``."""
 
+    @property
+    def sent_bytes(self) -> int | None: ...  # noqa: D102
     def sum(self, rows: Tensor, *, flags: Sequence[float]) -> list[float]: ...  # noqa: D102
     def clip(self, rows: Tensor, *, max_norm: float) -> float: ...  # noqa: D102
     def clear(self, rows: Tensor) -> None: ...  # noqa: D102
@@ -31,9 +33,15 @@ class Divided:
         """Prepare; *share* tells which of so many micro-batches this process answers for (``Strategy.share``)."""
         self._passes = passes
         self.share = share
+        self._gradients = gradients
         self.sum = gradients.sum
         self.clip = gradients.clip
         self.clear = gradients.clear
+
+    @property
+    def sent_bytes(self) -> int | None:
+        """See ``Strategy.sent_bytes``; what moves within a copy is not counted."""
+        return self._gradients.sent_bytes
 
     def accumulate(self, work: Work) -> float:
         """Compute this process's part; its peers are needed for that already. See ``Strategy.accumulate``."""
@@ -63,6 +71,8 @@ class Passes:
 
 class Onlooker:
     """A process for which no whole copy is left: it only says what it wants and hears what others do."""
+
+    sent_bytes = 0
 
     def __init__(self, world: Group, *, device: torch.device) -> None:
         self._world = world

@@ -18,7 +18,13 @@ class Replicated:
         self._model = model
         self._group = group
         self._arithmetic = arithmetic
-        self._gradients = Gradients(model, model.bert.embeddings.word_embeddings.weight, num_flags=num_flags)
+        words = model.bert.embeddings.word_embeddings.weight
+        self._gradients = Gradients(model, words, num_flags=num_flags, dtype=arithmetic.sums)
+
+    @property
+    def sent_bytes(self) -> int:
+        """See ``Strategy.sent_bytes``."""
+        return self._gradients.sent_bytes
 
     def share(self, count: int) -> tuple[int, ...]:
         """Return those dealt to this process."""

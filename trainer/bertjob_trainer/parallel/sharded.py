@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from bertjob_trainer.group import Group
 from bertjob_trainer.order import dealt
@@ -20,10 +20,11 @@ from bertjob_trainer.parallel.shards import Part
 from bertjob_trainer.parallel.strategy import Arithmetic, Work, backward
 
 
-def cut(model: Any, mesh: Any) -> None:
-    """Cut *model* in place: each layer for itself, then the rest; *mesh* has the dimensions data and fsdp."""
+def cut(model: Any, mesh: Any, *, sums: torch.dtype) -> None:
+    """Cut *model* in place: each layer for itself, then the rest; *mesh* has the dimensions data and fsdp, *sums* is of gradients."""
+    policy = MixedPrecisionPolicy(reduce_dtype=sums)
     for module in (*model.bert.encoder.layer, model):
-        fully_shard(module, mesh=mesh)
+        fully_shard(module, mesh=mesh, mp_policy=policy)
         # Sums, not means: the loss is divided by the targets of the whole step already.
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(enable=True)
@@ -59,6 +60,8 @@ class Passes:
 
 class Gradients:
     """Gradients that ``fully_shard`` has summed and scattered already."""
+
+    sent_bytes = None
 
     def __init__(self, parts: Mapping[str, Part], spot: Spot, world: Group) -> None:
         self._parts = tuple(parts.values())

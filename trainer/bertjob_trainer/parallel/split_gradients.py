@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from bertjob_trainer.gradients import sum_as
 from bertjob_trainer.group import Along, Group
 from bertjob_trainer.parallel.axes import Spot
 from bertjob_trainer.parallel.sharded import summed
@@ -22,7 +23,9 @@ class SplitGradients:
     Backward passes add to one flat buffer in place; of the word vectors, where they are held, only the step's rows travel.
     """
 
-    def __init__(self, parts: Sequence[Part], words: Part | None, *, spot: Spot, copies: Along, world: Group) -> None:
+    def __init__(
+        self, parts: Sequence[Part], words: Part | None, *, spot: Spot, copies: Along, world: Group, sums: torch.dtype
+    ) -> None:
         """
         Give every part a zero gradient.
 
@@ -32,6 +35,7 @@ class SplitGradients:
             spot: this process's place.
             copies: the processes that hold the same parts.
             world: all processes.
+            sums: in which gradients are summed over the copies.
 
         """
         dense = sorted((part for part in parts if part is not words), key=lambda part: part.is_cut)
@@ -52,15 +56,18 @@ class SplitGradients:
             _give(words, torch.zeros_like(words.local))
             self._words = words.local.grad
         self._copies = copies
+        self._sums = sums
+        self.sent_bytes = 0
+        """What this process sent to other copies for the newest sum."""
         self._world = world
 
     def sum(self, rows: Tensor, *, flags: Sequence[float]) -> list[float]:
         """See ``Strategy.sum``."""
         if self._copies.world > 1:
-            self._copies.sum(self._flat)
+            self.sent_bytes = sum_as(self._flat, self._copies, self._sums)
             if self._words is not None:
                 words = self._words.index_select(0, rows)
-                self._copies.sum(words)
+                self.sent_bytes += sum_as(words, self._copies, self._sums)
                 self._words.index_copy_(0, rows, words)
         return summed(flags, self._world, device=self._flat.device)
 

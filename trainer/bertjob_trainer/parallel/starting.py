@@ -7,6 +7,7 @@ import torch
 
 from bertjob_tasks.errors import UnsupportedError
 from bertjob_trainer.group import Along, Group, connecting
+from bertjob_trainer.heads import SentenceEmbedder
 from bertjob_trainer.parallel.axes import NAMES, Axes
 from bertjob_trainer.parallel.replicated import Replicated
 from bertjob_trainer.parallel.strategy import Arithmetic, Strategy
@@ -15,7 +16,7 @@ from bertjob_trainer.state import TrainState
 WORDS: Final = "bert.embeddings.word_embeddings.weight"
 
 
-def start(model: Any, axes: Axes, *, group: Group, device: torch.device, weight_decay: float) -> TrainState:
+def start(model: Any, axes: Axes, *, group: Group, device: torch.device, weight_decay: float, sums: torch.dtype = torch.float32) -> TrainState:  # fmt: skip
     """
     Return the state before the first step.
 
@@ -25,6 +26,7 @@ def start(model: Any, axes: Axes, *, group: Group, device: torch.device, weight_
         group: all processes.
         device: where to compute.
         weight_decay: of the optimizer.
+        sums: in which gradients are summed over processes.
 
     Raises:
         UnsupportedError: the model cannot be cut so.
@@ -51,7 +53,7 @@ def start(model: Any, axes: Axes, *, group: Group, device: torch.device, weight_
         if axes.tensor > 1:
             tensor.cut(model, mesh["tensor"])
         if axes.fsdp > 1:
-            sharded.cut(model, mesh["data", "fsdp"])
+            sharded.cut(model, mesh["data", "fsdp"], sums=sums)
     return SplitState.of(model, layout, group=group, mesh=mesh, weight_decay=weight_decay, device=device)
 
 
@@ -68,6 +70,10 @@ def refuse_uncuttable(model: Any, axes: Axes) -> None:
             f"spec.training.parallelism.pipeline: got {axes.pipeline}, the model has {layers} layers; lower it"
         )
     names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    if axes.pipeline > 1 and isinstance(model, SentenceEmbedder):
+        raise UnsupportedError(
+            "spec.training.parallelism.pipeline: an embedding model takes texts apart before its first layer; use tensor or fsdp"
+        )
     if axes.pipeline > 1 and len(names) != len(list(model.parameters())):
         raise UnsupportedError(
             "spec.training.parallelism.pipeline: this task's head shares weights with the embeddings, which stand in another "
@@ -96,7 +102,12 @@ def strategy_of(state: TrainState, *, group: Group, arithmetic: Arithmetic, num_
         )
     copies = Along(rank=spot.data, world=axes.data, process_group=state.mesh.get_group("data"))
     gradients = SplitGradients(
-        tuple(state.parts.values()), state.parts.get(WORDS), spot=spot, copies=copies, world=group
+        tuple(state.parts.values()),
+        state.parts.get(WORDS),
+        spot=spot,
+        copies=copies,
+        world=group,
+        sums=arithmetic.sums,
     )
     if axes.pipeline > 1:
         stages = state.mesh.get_group("pipeline")

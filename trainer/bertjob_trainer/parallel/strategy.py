@@ -35,6 +35,8 @@ class Arithmetic:
     dtype: torch.dtype
     device: torch.device
     seed: int
+    sums: torch.dtype = torch.float32
+    """In which gradients are summed over processes."""
 
 
 class Strategy(Protocol):
@@ -42,6 +44,11 @@ class Strategy(Protocol):
 
     def share(self, count: int) -> tuple[int, ...]:
         """Return which of *count* micro-batches this process answers for in the ledger: each of a step is one process's."""
+        ...
+
+    @property
+    def sent_bytes(self) -> int | None:
+        """Return the bytes of gradients that this process sent in the newest step; None: torch alone knows."""
         ...
 
     def accumulate(self, work: Work) -> float:
