@@ -65,6 +65,7 @@ def setting_of(job: BertJob, options: argparse.Namespace) -> Setting:
         micro_batch_size=job.spec.training.micro_batch_size,
         tokens=options.tokens or float(job.spec.data.max_sequence_length),
         rate=options.tokens_per_second,
+        gradient_bytes=2 if job.spec.training.gradient_precision == "bf16" else 4,
     )
 
 

@@ -132,6 +132,9 @@ def changes(setting: Setting, *, goal: float) -> tuple[tuple[str, Setting], ...]
             found.append(
                 (f"microBatchSize: {smaller} divides the batch evenly", replace(setting, micro_batch_size=smaller))
             )
+    half = replace(setting, gradient_bytes=2)
+    if setting.gradient_bytes > 2 and forecast(half).speed_up >= goal:
+        found.append(("gradientPrecision: bf16 sends half", half))
     factor = next((f for f in (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024) if _scaled(setting, f) >= goal), None)
     if factor is not None:
         bigger = setting.batch_size * factor

@@ -26,7 +26,7 @@ from bertjob_cli.scaling import PRESETS, Setting
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "build" / "bench" / "scale.json"
 NODES, SHRUNK, WARM_UP = 4, 10, 1
-VARIANTS = ("bertjob", "ddp", "ddp-bf16")
+VARIANTS = ("bertjob", "bertjob-bf16", "ddp", "ddp-bf16")
 GOAL, GOAL_ERROR = 3.9, 0.05
 SETTING = Setting(
     sizes=PRESETS["bert-base"], nodes=NODES, gigabits=10, batch_size=128, micro_batch_size=8, tokens=128, rate=4096
@@ -97,14 +97,22 @@ def measured(gigabits: list[float], *, steps: int) -> list[Row]:
         for rate in gigabits:
             setting = replace(SETTING, gigabits=rate)
             found = {name: speed_up(name, setting, hosts, steps=steps) for name in VARIANTS}
-            foretold = scaling.forecast(setting).speed_up
-            ours, peers = found["bertjob"], {name: found[name] for name in VARIANTS[1:]}
-            goal = GOAL if rate == SETTING.gigabits else None
-            what = f"speed-up on {NODES} hosts at {rate:g} GbE, one second of computing a step"
-            rows.append(_row(f"speed-up-{rate:g}", what, ours, "x", goal=goal, peers=peers))
-            what = f"plan-scale says {foretold:.3f}"
-            rows.append(_row(f"forecast-error-{rate:g}", what, abs(foretold / ours - 1), "", goal=GOAL_ERROR, peers={}))
+            peers = {name: found[name] for name in VARIANTS[2:]}
+            for name, size in (("bertjob", 4), ("bertjob-bf16", 2)):
+                rows += _compared(name, replace(setting, gradient_bytes=size), found[name], peers=peers)
     return rows
+
+
+def _compared(name: str, setting: Setting, value: float, *, peers: dict[str, float]) -> list[Row]:
+    foretold, kind = scaling.forecast(setting).speed_up, name.removeprefix("bertjob").strip("-") or "fp32"
+    goal = GOAL if (setting.gigabits, setting.gradient_bytes) == (SETTING.gigabits, 2) else None
+    where = f"{setting.gigabits:g}-{kind}"
+    what = f"speed-up on {NODES} hosts at {setting.gigabits:g} GbE, gradients in {kind}, one second of computing a step"
+    error = abs(foretold / value - 1)
+    return [
+        _row(f"speed-up-{where}", what, value, "x", goal=goal, peers=peers),
+        _row(f"forecast-error-{where}", f"plan-scale says {foretold:.3f}", error, "", goal=GOAL_ERROR, peers={}),
+    ]
 
 
 def _row(name: str, what: str, value: float, unit: str, *, goal: float | None, peers: dict[str, float]) -> Row:

@@ -1,7 +1,7 @@
 """
 One host's process. Arguments: variant, steps, and JSON with the sizes; the rest is torchrun's environment.
 
-``bertjob`` sums with the trainer's own ``Gradients``; ``ddp`` and ``ddp-bf16`` are torch's DistributedDataParallel, whose buckets
+``bertjob`` and ``bertjob-bf16`` sum with the trainer's own ``Gradients``; ``ddp`` and ``ddp-bf16`` are torch's DistributedDataParallel, whose buckets
 travel during the backward pass. Computing is a sleep. Rank 0 prints the seconds of each step.
 """
 
@@ -70,12 +70,12 @@ def torchs(sizes: dict[str, Any], *, steps: int, half: bool) -> list[float]:
     return taken
 
 
-def ours(sizes: dict[str, Any], *, steps: int) -> list[float]:
+def ours(sizes: dict[str, Any], *, steps: int, half: bool) -> list[float]:
     """Return the seconds of steps that end with the trainer's sum."""
     model = nn.Module()
     model.words = nn.Parameter(torch.zeros(sizes["vocabulary"], sizes["hidden"]))
     model.dense = nn.Parameter(torch.zeros(sizes["dense"]))
-    gradients = Gradients(model, model.words, num_flags=16)
+    gradients = Gradients(model, model.words, num_flags=16, dtype=torch.bfloat16 if half else torch.float32)
     group = Together(distributed.get_rank(), distributed.get_world_size(), lambda: False)
     rows, taken = torch.arange(sizes["rows"]), []
     for _ in range(steps):
@@ -91,7 +91,8 @@ def main() -> None:
     """Measure one variant."""
     variant, steps, sizes = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
     distributed.init_process_group("gloo")
-    taken = ours(sizes, steps=steps) if variant == "bertjob" else torchs(sizes, steps=steps, half=variant == "ddp-bf16")
+    measure = ours if variant.startswith("bertjob") else torchs
+    taken = measure(sizes, steps=steps, half=variant.endswith("bf16"))
     if distributed.get_rank() == 0:
         sys.stdout.write(json.dumps(taken) + "\n")
     distributed.destroy_process_group()

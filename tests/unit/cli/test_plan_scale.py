@@ -48,6 +48,15 @@ def test_uneven_micro_batches_are_the_limit() -> None:
     assert scaling.forecast(after).speed_up > 3.8
 
 
+def test_half_precision_is_proposed_where_it_is_enough() -> None:
+    """Sums in bf16 send half; where that reaches the goal it is named before anything that costs more."""
+    close = replace(BASE, gigabits=100, rate=8192)
+    assert scaling.forecast(replace(close, gradient_bytes=2)).network == scaling.forecast(close).network / 2
+    (text, after), *_ = scaling.changes(close, goal=3.8)
+    assert "bf16" in text
+    assert scaling.forecast(close).speed_up < 3.8 <= scaling.forecast(after).speed_up
+
+
 def test_changes_reach_the_goal() -> None:
     """Each proposed batch or network gives at least the goal by the same model."""
     slow = replace(BASE, rate=8192)
