@@ -98,6 +98,15 @@ def _gate_has_subject(spec: JobSpec) -> bool:
     return spec.gate is None or spec.optimize is not None
 
 
+def _faster_or_size_only(spec: JobSpec) -> bool:
+    return spec.gate is None or spec.gate.min_speedup >= 1 or spec.gate.size_only
+
+
+def _methods_have_engines(spec: JobSpec) -> bool:
+    optimize = spec.optimize
+    return optimize is None or "openvino" in optimize.engines or set(optimize.methods) != {"static"}
+
+
 _LABELLED: Final = ("single-label", "multi-label", "regression")
 _PROBLEMS: Final = {
     "sequence-classification": _LABELLED,
@@ -219,6 +228,16 @@ RULES: Final = (
         message="spec.gate: there is no optimize, so there is nothing to judge; add optimize or remove gate",
         holds=_gate_has_subject,
         cel="!has(self.gate) || has(self.optimize)",
+    ),
+    Rule(
+        message="spec.gate.minSpeedup: is below 1, so INT8 could win that is slower than FP32; raise it, or set gate.sizeOnly to accept that",
+        holds=_faster_or_size_only,
+        cel="!has(self.gate) || self.gate.minSpeedup >= 1.0 || self.gate.sizeOnly",
+    ),
+    Rule(
+        message="spec.optimize.engines: static exists for openvino alone; add another method, or openvino to engines",
+        holds=_methods_have_engines,
+        cel="!has(self.optimize) || 'openvino' in self.optimize.engines || self.optimize.methods != ['static']",
     ),
     Rule(
         message="spec.model.problem: does not belong to this task; remove it, or choose one of the task's own",

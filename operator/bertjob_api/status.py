@@ -79,10 +79,22 @@ class Scores:
 
     metric: str = api_field("Name of the task's metric.", max_length=63)
     value: float | None = api_field("The metric as a fraction.", default=None)
+    value_low: float | None = api_field("Lower bound of the metric, one-sided at 95 %.", default=None)
+    value_high: float | None = api_field("Upper bound of the metric, one-sided at 95 %.", default=None)
     num_examples: int | None = api_field("Held-out examples.", default=None, minimum=0)
     latency_p50_ms: float | None = api_field("Median latency of one text in milliseconds.", default=None, minimum=0)
     latency_p99_ms: float | None = api_field("99th percentile of the latency in milliseconds.", default=None, minimum=0)
+    fixed_tokens: int | None = api_field(
+        "Tokens of the one text that every model is timed with too: 128, or the longest.", default=None, minimum=1
+    )
+    fixed_latency_p50_ms: float | None = api_field(
+        "Median latency of the text of fixedTokens in milliseconds.", default=None, minimum=0
+    )
+    fixed_latency_p99_ms: float | None = api_field(
+        "99th percentile of the latency of the text of fixedTokens in milliseconds.", default=None, minimum=0
+    )
     size_bytes: int | None = api_field("Bytes of the weights.", default=None, minimum=0)
+    peak_memory_bytes: int | None = api_field("Most memory of a process that serves it.", default=None, minimum=0)
     engine: str | None = api_field("What computed it.", default=None, max_length=128)
 
 

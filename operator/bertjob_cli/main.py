@@ -13,6 +13,7 @@ from bertjob_cli import (
     logs,
     plan_scale,
     predict,
+    probe,
     render,
     report,
     run,
@@ -20,7 +21,20 @@ from bertjob_cli import (
     validate,
 )
 
-COMMANDS = (run, validate, render, plan_scale, credentials, status, logs, ledger, report, predict, local)
+COMMANDS = (
+    run,
+    validate,
+    render,
+    plan_scale,
+    credentials,
+    status,
+    logs,
+    ledger,
+    report,
+    predict,
+    probe,
+    local,
+)
 """Modules with a command; each adds its parser and says what to call."""
 INTERRUPTED = 130
 """Source: POSIX shells, 128 + SIGINT."""

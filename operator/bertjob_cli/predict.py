@@ -29,7 +29,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "--json",
         action="store_true",
-        help='each TEXT is a JSON instance, such as {"text": "...", "text_pair": "..."} or a list of words',
+        help='each TEXT is a JSON instance, such as {"text": "...", "text_pair": "..."}, {"question": "...", "context": "..."} or a list of words',
     )
     parser.add_argument("-n", "--namespace", default="default", help="default: %(default)s")
     parser.add_argument("--url", help="of the model server, instead of looking it up in a cluster")

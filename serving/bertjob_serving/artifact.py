@@ -115,11 +115,12 @@ def _sha256(path: Path) -> str:
 
 def _fits_engine(manifest: ModelManifest) -> None:
     """Refuse another engine, and one older than the artifact: it may lack operations; a newer one proves itself by the golden set."""
-    if manifest.engine != engine.NAME:
-        message = f"{MANIFEST}: the artifact is for the engine {manifest.engine!r}, this predictor has {engine.NAME!r}; use its own predictor"
-        raise ArtifactError(message)
-    if _release(engine.version()) < _release(manifest.engine_version):
-        message = f"{MANIFEST}: the artifact was made by {engine.NAME} {manifest.engine_version}, this predictor has the older {engine.version()}; use a newer predictor image"
+    try:
+        version = engine.library(manifest.engine).version()
+    except engine.MissingEngineError as error:
+        raise ArtifactError(f"{MANIFEST}: {error}") from error
+    if _release(version) < _release(manifest.engine_version):
+        message = f"{MANIFEST}: the artifact was made by {manifest.engine} {manifest.engine_version}, this predictor has the older {version}; use a newer predictor image"
         raise ArtifactError(message)
 
 

@@ -1,57 +1,78 @@
-"""The engine that computes logits: OpenVINO on the CPU, for every precision alike."""
+"""
+The engines that compute logits on the CPU, and the seam between them.
 
+An artifact's manifest names its engine; each is a module of its own, imported when an artifact needs it, so that a process
+carries no other. The names of inputs and outputs are the same in all of them.
+"""
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
-import openvino as ov
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-NAME: Final = "openvino"
-XML: Final = "model.xml"
-BIN: Final = "model.bin"
-
-PROPERTIES: Final = {
-    "PERFORMANCE_HINT": "LATENCY",
-    # The CPU plugin would otherwise compute in bfloat16 where the hardware has it, and FP32 would be no reference.
-    "INFERENCE_PRECISION_HINT": "f32",
-    # Activations of INT8 weights are quantized in groups of this many: the default, named since results depend on it.
-    "DYNAMIC_QUANTIZATION_GROUP_SIZE": 32,
+OPENVINO: Final = "openvino"
+ONNXRUNTIME: Final = "onnxruntime"
+_MODULES: Final[Mapping[str, str]] = {
+    OPENVINO: "bertjob_serving.openvino_engine",
+    ONNXRUNTIME: "bertjob_serving.onnxruntime_engine",
 }
+NAMES: Final = tuple(_MODULES)
+
+INPUT_IDS: Final = "input_ids"
+ATTENTION_MASK: Final = "attention_mask"
+LOGITS: Final = "logits"
 
 
-def version() -> str:
-    """Return the release of the engine, such as 2026.4.1."""
-    return str(ov.get_version()).partition("-")[0]
-
-
-class Engine:
+class Engine(ABC):
     """One compiled model; not for two threads at once."""
 
-    def __init__(self, folder: Path, *, threads: int) -> None:
-        """
-        Compile the model in *folder*.
-
-        Args:
-            folder: holds ``model.xml`` and ``model.bin``.
-            threads: CPUs to compute on.
-
-        Raises:
-            RuntimeError: the engine refuses the model.
-
-        """
-        core = ov.Core()
-        settings = {**PROPERTIES, "INFERENCE_NUM_THREADS": threads}
-        self._request = core.compile_model(str(folder / XML), "CPU", settings).create_infer_request()
-
+    @abstractmethod
     def logits(self, ids: Array, mask: Array) -> Array:
         """Return the logits (B, L) or (B, S, L) float32 of padded token ids (B, S) int32; *mask* (B, S) int32 is 1 for tokens."""
-        self._request.infer([ids, mask], share_inputs=True)
-        return np.array(self._request.get_output_tensor(0).data, np.float32)
 
     def logits_of(self, ids: Array) -> Array:
         """Return the logits (L,) or (S, L) of one text's token ids (S,), unpadded."""
         row = np.ascontiguousarray(ids[None, :], np.int32)
         first: Array = self.logits(row, np.ones_like(row))[0]
         return first
+
+
+class Library(Protocol):
+    """What the module of an engine offers."""
+
+    WEIGHTS: str
+    """File of an artifact whose size is the size of the weights."""
+
+    def version(self) -> str:
+        """Return the release, such as 2026.4.1."""
+        ...
+
+    def compiled(self, folder: Path, *, threads: int) -> Engine:
+        """Return the model in *folder*, computing on *threads* CPUs; raises RuntimeError when the engine refuses it."""
+        ...
+
+
+class MissingEngineError(ValueError):
+    """The engine is unknown or not installed; the message says which, and the remedy."""
+
+
+def library(name: str) -> Library:
+    """Return the engine *name*; raises MissingEngineError."""
+    if name not in _MODULES:
+        message = f"the engine {name!r} is not known here, expected {' or '.join(NAMES)}; use a newer image"
+        raise MissingEngineError(message)
+    try:
+        return cast("Library", importlib.import_module(_MODULES[name]))
+    except ImportError as error:
+        message = f"the engine {name!r} is not installed here ({error}); install it, or use an image that has it"
+        raise MissingEngineError(message) from error
+
+
+def described(name: str, *, threads: int) -> str:
+    """Return engine, release and threads for reports."""
+    return f"{name} {library(name).version()}, {threads} threads"

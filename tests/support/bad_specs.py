@@ -94,6 +94,11 @@ BAD_SPECS = (
     BadSpec("sequence too short", a_job(data={"maxSequenceLength": 2}), "maxSequenceLength"),
     BadSpec("no methods", a_job(optimize={"methods": []}), "methods"),
     BadSpec("unknown method", a_job(optimize={"methods": ["magic"]}), "methods"),
+    BadSpec("unknown engine", a_job(optimize={"engines": ["tensorrt"]}), "engines"),
+    BadSpec(
+        "static without its engine", a_job(optimize={"methods": ["static"], "engines": ["onnxruntime"]}), "engines"
+    ),
+    BadSpec("slower INT8 unasked", a_job(optimize={}, gate={"minSpeedup": 0.9}), "minSpeedup"),
     BadSpec("gate without optimize", a_job(gate={}), "gate"),
     BadSpec("gate as percent", a_job(optimize={}, gate={"maxAccuracyDrop": 2}), "maxAccuracyDrop"),
     BadSpec("two identities", a_job(storage={"secretRef": {"name": "s"}, "serviceAccountName": "a"}), "storage"),

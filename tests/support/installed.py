@@ -102,8 +102,8 @@ def a_tiny_job(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
                 "checkpoint": {"every": "20 steps"},
                 "resources": ONE_CPU,
             },
-            "optimize": {"methods": ["dynamic"], "resources": ONE_CPU},
-            "gate": {"maxAccuracyDrop": 1, "minSpeedup": 0, "maxSizeRatio": 10},
+            "optimize": {"methods": ["dynamic"], "engines": ["openvino"], "resources": ONE_CPU},
+            "gate": {"maxAccuracyDrop": 1, "sizeOnly": True, "minSpeedup": 0, "maxSizeRatio": 10},
             "storage": {"prefix": prefix_of(namespace), "secretRef": {"name": SECRET}},
         },
     }

@@ -28,7 +28,7 @@ def job(command: tuple[str, ...], **training: Any) -> dict[str, Any]:
         "metadata": {"name": "stub", "namespace": "default", "uid": "u"},
         "spec": {
             "model": {"source": "preset://bert-base", "task": "sequence-classification"},
-            "data": {"train": "file:///none", "validation": "file:///none"},
+            "data": {"train": f"file://{__file__}", "validation": f"file://{__file__}"},
             "training": {"command": list(command), **training},
             "storage": {"prefix": "file:///none"},
         },

@@ -154,6 +154,17 @@ def is_of_a_peer(error: BaseException | None) -> bool:
 
 
 @contextmanager
+def peers_blamed() -> Iterator[None]:
+    """Raise PeerLostError for errors of connections, and leave others as they are: this process's own arithmetic is in here too."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_of_a_peer(error):
+            raise
+        raise PeerLostError(f"another training process is gone ({str(error).strip().splitlines()[0]})") from error
+
+
+@contextmanager
 def joined(
     *, rank: int, world: int, device: torch.device, given_up: Callable[[], bool] = lambda: False
 ) -> Iterator[Group]:

@@ -9,14 +9,16 @@ and the last layer a batch is (B, L, E), or, where there is padding, (T, E): its
 Source: Devlin et al. 2018 (arXiv:1810.04805).
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bertjob_trainer import attention
 from bertjob_trainer.bert_config import BertConfig
-from bertjob_trainer.dropout import Dropout, dropped, keep_mask
+from bertjob_trainer.dropout import Dropout
 from bertjob_trainer.module import Module
 from bertjob_trainer.packing import Packing
 
@@ -94,46 +96,25 @@ class SelfAttention(Module):
     def forward(self, asking: Tensor, x: Tensor, packing: Packing | None) -> Tensor:
         """Return mixed values for the asking ones, in the shape of *asking*: ``(B, Q, E)``, or packed ``(T, E)`` or ``(B, E)``."""
         q, k, v = self.query(asking), self.key(x), self.value(x)
-        mask = None
-        if packing is not None:
-            mask = packing.mask[:, None, None, :]
-            # As many as there are tokens: all of them ask; else the first ones.
-            q = packing.unpack(q) if len(q) == len(k) else q[:, None]
-            k, v = packing.unpack(k), packing.unpack(v)
-        q, k, v = (self._split(part) for part in (q, k, v))  # (B, H, Q or L, D)
-        if self.training and self.dropout > 0.0 and x.device.type == "cpu":
-            mixed = _attend_with_dropout(q, k, v, mask=mask, probability=self.dropout, share=self.share)
-        else:
-            dropout = self.dropout if self.training else 0.0
-            mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-        mixed = mixed.transpose(1, 2).flatten(2)
+        dropout = self.dropout if self.training else 0.0
         if packing is None:
-            return mixed
-        return mixed[:, 0] if mixed.shape[1] == 1 else packing.pack(mixed)
+            return self._mixed(q, k, v, mask=None, dropout=dropout)
+        all_ask = len(q) == len(k)  # else the first ones do
+        if all_ask and q.device.type == "cuda":
+            return attention.attend_packed(q, k, v, packing=packing, heads=self.num_heads, dropout=dropout)
+        q = packing.unpack(q) if all_ask else q[:, None]
+        k, v, mask = packing.unpack(k), packing.unpack(v), packing.mask[:, None, None, :]
+        mixed = self._mixed(q, k, v, mask=mask, dropout=dropout)
+        return packing.pack(mixed) if all_ask else mixed[:, 0]
+
+    def _mixed(self, q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, dropout: float) -> Tensor:
+        """Return ``(B, Q, E)`` of ``(B, Q, E)`` and twice ``(B, L, E)``."""
+        q, k, v = (self._split(part) for part in (q, k, v))  # (B, H, Q or L, D)
+        mixed = attention.attend(q, k, v, mask=mask, dropout=dropout, share=self.share)
+        return mixed.transpose(1, 2).flatten(2)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-
-
-def _attend_with_dropout(
-    q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, probability: float, share: tuple[int, int] = (0, 1)
-) -> Tensor:
-    """
-    Return what ``scaled_dot_product_attention`` does, (B, H, Q, D); *share* says which of how many shares of all heads these are.
-
-    torch has no fused kernel for dropout on a CPU, and its fallback takes more passes over the scores than these.
-    """
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, H, Q, L)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    weights = scores.softmax(dim=-1)
-    place, shares = share
-    if shares == 1:
-        return dropped(weights, probability) @ v
-    # The numbers of all heads are drawn, so that dropout is the same however heads are spread.
-    inputs, heads, *rest = weights.shape
-    keep = keep_mask(weights.new_empty(inputs, heads * shares, *rest), probability)
-    return (weights * keep.chunk(shares, dim=1)[place]) @ v
 
 
 class Residual(Module):
@@ -251,6 +232,15 @@ class Bert(Module):
         else:
             x = ids if packing is None else packing.pack(ids)
         return self.encoder(x, packing, only_first=only_first)
+
+    def every_layer(self, ids: Tensor, type_ids: Tensor, mask: Tensor | None) -> Iterator[Tensor]:
+        """Yield ``(B, L, E)``, 0 at padding, of the embeddings and after each layer; arguments as in ``forward``."""
+        packing = None if mask is None else Packing.of(mask)
+        x = self.embeddings(ids, type_ids, packing)
+        yield x if packing is None else packing.unpack(x)
+        for layer in self.encoder.layer:
+            x = layer(x, x, packing)
+            yield x if packing is None else packing.unpack(x)
 
 
 def initialize(module: nn.Module, *, std: float) -> None:

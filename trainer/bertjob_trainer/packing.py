@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 class _Pack(torch.autograd.Function):  # type: ignore[misc]
@@ -66,6 +67,11 @@ class Packing:
         lengths = mask.sum(dim=1)
         places = mask.flatten().nonzero().flatten()
         return cls(mask=mask, places=places, firsts=lengths.cumsum(0) - lengths)
+
+    @property
+    def offsets(self) -> Tensor:
+        """Return (B + 1,) numbers of each input's first token, and T."""
+        return functional.pad(self.firsts, (0, 1), value=len(self.places))
 
     def pack(self, x: Tensor) -> Tensor:
         """Return the tokens (T, E) of (B, L, E)."""

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bertjob_api.manifest import CorruptError
 from bertjob_trainer import ledger, optim
 from bertjob_trainer.course import Course
 from bertjob_trainer.group import Group
@@ -66,9 +67,9 @@ class TrainState:
         return {"step": self.step, "ledger": self.ledger.head, "course": self.course.to_json()}
 
     def restore(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-        """Overwrite the state with a saved one of the same model, in place."""
+        """Overwrite the state with a saved one of the same model, in place. Raises CorruptError for one of another model."""
         own = self.tensors()
-        assert own.keys() == tensors.keys(), f"state differs in {sorted(own.keys() ^ tensors.keys())[:5]}"
+        _refuse_another_shape(own, tensors)
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(tensors[name])
@@ -107,3 +108,14 @@ class TrainState:
         self.step = step
         for moments in self.optimizer.state.values():
             moments["step"].fill_(float(step))
+
+
+def _refuse_another_shape(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+    hint = "it belongs to another model; remove it, or train under another name"
+    if own.keys() != saved.keys():
+        odd = sorted(own.keys() ^ saved.keys())
+        raise CorruptError(f"checkpoint: has other tensors than the model, such as {', '.join(odd[:3])}; {hint}")
+    for name, tensor in own.items():
+        if tensor.shape != saved[name].shape:
+            got, expected = tuple(saved[name].shape), tuple(tensor.shape)
+            raise CorruptError(f"checkpoint: {name} has shape {got}, the model's is {expected}; {hint}")

@@ -14,8 +14,8 @@ from bertjob_api.manifest import ModelManifest
 from bertjob_api.status import Artifact
 from bertjob_serving import cpu, engine, golden
 from bertjob_serving.optimize import contain
-from bertjob_serving.optimize.candidate import BUILDERS, FP32
 from bertjob_serving.optimize.outcome import Outcome, Record
+from bertjob_serving.optimize.recipes import FP32, RECIPES
 from bertjob_storage import folders
 from bertjob_storage.protocol import NotFoundError, Storage
 from bertjob_tasks.task import Task
@@ -53,8 +53,6 @@ def candidate(shop: Workshop, method: str) -> Record | str:
         StorageError: the result could not be looked up or stored.
 
     """
-    if method not in BUILDERS:
-        return f"{method} is not available yet; choose from {', '.join(sorted(set(BUILDERS) - {FP32}))}"
     found = _recorded(shop, method)
     if found is not None:
         _log.info("%s: found finished, nothing to do", method)
@@ -96,8 +94,8 @@ def _recorded(shop: Workshop, method: str) -> Record | None:
 
 def _publish(shop: Workshop, method: str) -> Artifact:
     """Write the artifact's files under their digest and return the reference."""
-    folder = shop.folder / method
-    feature = cpu.int8_feature(cpu.features())
+    folder, recipe = shop.folder / method, RECIPES[method]
+    feature = None if recipe.is_reference else cpu.int8_feature(cpu.features())
     manifest = ModelManifest(
         role="served",
         task=shop.task.name,
@@ -105,12 +103,12 @@ def _publish(shop: Workshop, method: str) -> Artifact:
         labels=shop.labels,
         max_sequence_length=shop.max_length,
         stride=shop.job.spec.data.stride,
-        engine=engine.NAME,
-        engine_version=engine.version(),
+        engine=recipe.engine,
+        engine_version=engine.library(recipe.engine).version(),
         method=method,
         files=folders.file_entries(folder),
         golden=golden.FILE,
-        cpu_features=(feature,) if feature is not None and method != FP32 else (),
+        cpu_features=(feature,) if feature is not None else (),
         origin=shop.origin,
     )
     uri = layout.model_folder(shop.job, manifest.sha256)

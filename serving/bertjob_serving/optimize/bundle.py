@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,18 @@ _ARRAYS: Final = "texts.npz"
 _SETTINGS: Final = "settings.json"
 MODEL: Final = "model"
 """Folder of the trained model, within the working folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """How weights are reworked."""
+
+    heads: float = 0.0
+    """Share of the attention heads to leave out."""
+    channels: float = 0.0
+    """Share of the feed-forward channels to leave out."""
+    epochs: int = 1
+    learning_rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +51,7 @@ class Settings:
     """Seconds after which no further round is begun."""
     timed_texts: int = 32
     """Held-out texts timed in each round: a sample of the real lengths."""
+    tuning: Tuning = field(default_factory=Tuning)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +66,8 @@ class Bundle:
     """Held-out inputs of each item; they stand side by side."""
     calibration: tuple[Array, ...]
     """Token ids (S,) int32 of training texts."""
+    training: tuple[Array, ...] = ()
+    """Token ids (S,) int32 of training texts to learn from."""
     golden: tuple[int, ...]
     """Indices of the held-out inputs that become the golden set."""
     golden_texts: tuple[Asked, ...] | None
@@ -71,6 +86,7 @@ class Bundle:
             **_flat("heldout", self.heldout),
             **_flat("types", self.types),
             **_flat("calibration", self.calibration),
+            **_flat("training", self.training),
             "counts": np.array(self.counts, np.int64),
         }
         np.savez(folder / _ARRAYS, allow_pickle=False, **arrays)
@@ -88,6 +104,7 @@ class Bundle:
                 types=_split(arrays["types"], arrays["types_ends"]),
                 counts=tuple(arrays["counts"].tolist()),
                 calibration=_split(arrays["calibration"], arrays["calibration_ends"]),
+                training=_split(arrays["training"], arrays["training_ends"]),
                 golden=tuple(plain["golden"]),
                 golden_texts=None if texts is None else tuple(map(asked_of, texts)),
                 settings=_settings(plain["settings"]),
@@ -102,7 +119,8 @@ def spread(count: int, *, wanted: int) -> tuple[int, ...]:
 def _settings(value: dict[str, Any]) -> Settings:
     """Return the settings from their JSON."""
     take = value["take"]
-    return Settings(**{**value, "take": None if take is None else tuple(take)})
+    parts = {"take": None if take is None else tuple(take), "tuning": Tuning(**value["tuning"])}
+    return Settings(**{**value, **parts})
 
 
 def _flat(name: str, texts: Sequence[Array]) -> dict[str, Array]:

@@ -41,9 +41,9 @@ class Axis:
 def svg(rows: Sequence[Row]) -> str:
     """Return the picture of all rows that were measured; the others are named below it."""
     points = [
-        (row, row.record.outcome.latency.p50_ms, row.value)
+        (row, row.record.outcome.latency.p50_ms, row.value.value)
         for row in rows
-        if row.record is not None and row.value is not None and math.isfinite(row.value)
+        if row.record is not None and row.value is not None and math.isfinite(row.value.value)
     ]
     across = Axis(0.0, max((x for _, x, _ in points), default=0.0) * 1.1 or 1.0, _LEFT, _WIDTH - _RIGHT)
     up = _around([value for _, _, value in points])

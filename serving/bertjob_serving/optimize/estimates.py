@@ -28,6 +28,10 @@ class Estimate:
     low: float
     high: float
 
+    def divided(self, number: float) -> "Estimate":
+        """Return the figure over a positive *number*."""
+        return Estimate(self.value / number, self.low / number, self.high / number)
+
     def __str__(self) -> str:
         """Return the figure for messages."""
         return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
@@ -85,6 +89,24 @@ def metric_drop(reference: Array, candidate: Array, *, combine: Callable[[Array]
     low, high = np.quantile(drops, [1 - CONFIDENCE, CONFIDENCE])
     value = float(combine(reference.mean(axis=0)) - combine(candidate.mean(axis=0)))
     return Estimate(value, float(low), max(float(high), 1 - (1 - CONFIDENCE) ** (1 / count)))
+
+
+def metric_value(statistics: Array, *, combine: Callable[[Array], Array]) -> Estimate:
+    """
+    Return a metric with its bounds.
+
+    Args:
+        statistics: (N, K) of each example, N > 0, whose means give the metric.
+        combine: the metrics (...) of means (..., K).
+
+    """
+    rng, count = np.random.default_rng(_SEED), len(statistics)
+    shares, values = np.full(count, 1 / count), list[float]()
+    while len(values) < RESAMPLES // 10:  # shown only; no verdict hangs on the third digit of these bounds
+        weights = rng.multinomial(count, shares, size=_RESAMPLES_AT_ONCE) / count
+        values.extend(combine(weights @ statistics).tolist())
+    low, high = np.quantile(values, [1 - CONFIDENCE, CONFIDENCE])
+    return Estimate(float(combine(statistics.mean(axis=0))), float(low), float(high))
 
 
 def typical(values: Sequence[float]) -> Estimate:

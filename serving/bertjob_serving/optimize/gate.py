@@ -14,6 +14,7 @@ from bertjob_api.spec import Gate
 from bertjob_serving.optimize.estimates import Estimate, examples_needed
 
 Verdict = Literal["Passed", "Failed", "Inconclusive"]
+FAILED: Final[Verdict] = "Failed"
 _RANK: Final[dict[Verdict, int]] = {"Passed": 0, "Inconclusive": 1, "Failed": 2}
 
 
@@ -108,7 +109,7 @@ def _speed(figures: Figures, gate: Gate) -> Check | None:
     hint = (
         "lower minSpeedup, or measure on a quieter node"
         if figures.int8_feature
-        else "this CPU has no INT8 instructions (VNNI); run optimize on a node that has them"
+        else "this CPU has no INT8 instructions (VNNI); run optimize on a node that has them, or accept INT8 for its size (gate.sizeOnly)"
     )
     return _bounded("speedup", what, figures.speedup, good=lambda value: value >= limit, hint=lambda: hint)
 

@@ -18,12 +18,9 @@ import numpy as np
 import openvino as ov
 from openvino import opset15 as ops
 
+from bertjob_serving.engine import ATTENTION_MASK, INPUT_IDS, LOGITS
 from bertjob_serving.optimize.weights import Array, BertConfig, Trained
 from bertjob_tasks.task import Reads
-
-INPUT_IDS: Final = "input_ids"
-ATTENTION_MASK: Final = "attention_mask"
-LOGITS: Final = "logits"
 
 MASKED: Final = -10000.0
 """Added to the scores of padding. Source: google-research/bert, modeling.py."""
@@ -96,17 +93,16 @@ class _Graph:
 
     def __init__(self, trained: Trained, store: Store) -> None:
         self._config: BertConfig = trained.config
-        self._tensors: Mapping[str, Array] = trained.tensors
-        self._store = store
+        self._trained, self._store = trained, store
 
     def embed(self, ids: Node, *, sep_id: int | None) -> Node:
         """Return the normalized sum of word, position and type embeddings (B, S, H); *sep_id* as in ``build``."""
         base = "bert.embeddings"
-        words = self._tensor(f"{base}.word_embeddings.weight", None, self._config.hidden_size)
-        positions = self._tensor(
+        words = self._trained.tensor(f"{base}.word_embeddings.weight", None, self._config.hidden_size)
+        positions = self._trained.tensor(
             f"{base}.position_embeddings.weight", self._config.max_positions, self._config.hidden_size
         )
-        types = self._tensor(f"{base}.token_type_embeddings.weight", None, self._config.hidden_size)
+        types = self._trained.tensor(f"{base}.token_type_embeddings.weight", None, self._config.hidden_size)
         table = ops.constant(positions + types[0], name=f"{base}.positions")
         length = ops.gather(
             ops.shape_of(ids, name=f"{base}.shape"),
@@ -155,46 +151,45 @@ class _Graph:
     def classify(self, x: Node) -> Node:
         """Return the logits (..., L) of states (..., H): hidden layers of the head if any, output."""
         index = 0
-        while f"head.{index}.weight" in self._tensors:
+        while f"head.{index}.weight" in self._trained.tensors:
             x = ops.gelu(self._linear(f"head.{index}", x), "erf", name=f"head.{index}.activation")
             index += 1
-        return self._linear("qa_outputs" if "qa_outputs.weight" in self._tensors else "classifier", x)
+        return self._linear(self._trained.output, x)
 
     def _attention(self, base: str, queried: Node, hidden: Node, bias: Node) -> Node:
-        names = ("query", "key", "value")
+        names, heads = ("query", "key", "value"), self._trained.layer_heads(base)
         if queried is hidden:
             fused = self._joined(base, names, hidden)
-            query, key, value = (self._heads(f"{base}.{name}", node) for name, node in zip(names, fused, strict=True))
+            query, key, value = (
+                self._heads(f"{base}.{name}", node, heads=heads) for name, node in zip(names, fused, strict=True)
+            )
         else:
             fused = self._joined(base, names[1:], hidden)
-            query = self._heads(f"{base}.query", self._linear(f"{base}.query", queried))
-            key, value = (self._heads(f"{base}.{name}", node) for name, node in zip(names[1:], fused, strict=True))
+            query = self._heads(f"{base}.query", self._linear(f"{base}.query", queried), heads=heads)
+            key, value = (
+                self._heads(f"{base}.{name}", node, heads=heads) for name, node in zip(names[1:], fused, strict=True)
+            )
         mixed = ops.scaled_dot_product_attention(query, key, value, bias, name=f"{base}.product")
         back = ops.transpose(mixed, _vector([0, 2, 1, 3], f"{base}.order"), name=f"{base}.back")
-        return ops.reshape(
-            back, _vector([0, 0, self._config.hidden_size], f"{base}.shape"), special_zero=True, name=f"{base}.context"
-        )
+        width = heads * self._config.head_size
+        return ops.reshape(back, _vector([0, 0, width], f"{base}.shape"), special_zero=True, name=f"{base}.context")
 
     def _joined(self, base: str, names: tuple[str, ...], x: Node) -> list[Node]:
         """Return several products of the same input, computed as one."""
-        hidden = self._config.hidden_size
-        weight = np.concatenate([self._tensor(f"{base}.{name}.weight", hidden, hidden) for name in names])
-        bias = np.concatenate([self._tensor(f"{base}.{name}.bias", hidden) for name in names])
+        weight, bias = self._trained.joined(base, names)
         joined = self._product(f"{base}.{'_'.join(names)}", x, weight, bias)
         parts = ops.split(joined, _index(2, f"{base}.split.axis"), len(names), name=f"{base}.split")
         return [parts.output(index) for index in range(len(names))]
 
-    def _heads(self, base: str, x: Node) -> Node:
-        """Return (B, S, H) as (B, N, S, D)."""
-        size = self._config.hidden_size // self._config.heads
-        split = ops.reshape(
-            x, _vector([0, 0, self._config.heads, size], f"{base}.shape"), special_zero=True, name=f"{base}.split"
-        )
+    def _heads(self, base: str, x: Node, *, heads: int) -> Node:
+        """Return (B, S, N D) as (B, N, S, D)."""
+        shape = _vector([0, 0, heads, self._config.head_size], f"{base}.shape")
+        split = ops.reshape(x, shape, special_zero=True, name=f"{base}.split")
         return ops.transpose(split, _vector([0, 2, 1, 3], f"{base}.order"), name=f"{base}.heads")
 
     def _linear(self, base: str, x: Node) -> Node:
-        weight = self._tensor(f"{base}.weight", None, None)
-        return self._product(base, x, weight, self._tensor(f"{base}.bias", weight.shape[0]))
+        weight = self._trained.tensor(f"{base}.weight", None, None)
+        return self._product(base, x, weight, self._trained.tensor(f"{base}.bias", weight.shape[0]))
 
     def _product(self, base: str, x: Node, weight: Array, bias: Array) -> Node:
         product = ops.matmul(x, self._store.matrix(f"{base}.weight", weight), False, True, name=f"{base}.product")
@@ -207,26 +202,14 @@ class _Graph:
         )
         size = self._config.hidden_size
         scaled = ops.multiply(
-            normal, ops.constant(self._tensor(f"{base}.weight", size), name=f"{base}.weight"), name=f"{base}.scaled"
+            normal,
+            ops.constant(self._trained.tensor(f"{base}.weight", size), name=f"{base}.weight"),
+            name=f"{base}.scaled",
         )
-        return ops.add(scaled, ops.constant(self._tensor(f"{base}.bias", size), name=f"{base}.bias"), name=base)
+        return ops.add(scaled, ops.constant(self._trained.tensor(f"{base}.bias", size), name=f"{base}.bias"), name=base)
 
     def _activate(self, x: Node, name: str) -> Node:
         return _ACTIVATIONS[self._config.activation](x, name)
-
-    def _tensor(self, name: str, *shape: int | None) -> Array:
-        tensor = self._tensors.get(name)
-        if tensor is None:
-            message = (
-                f"model.safetensors: has no tensor {name}; expected the names of transformers, export the model again"
-            )
-            raise ValueError(message)
-        if len(tensor.shape) != len(shape) or any(
-            want not in (None, got) for got, want in zip(tensor.shape, shape, strict=True)
-        ):
-            message = f"model.safetensors: {name} has shape {tensor.shape}, expected {shape} from config.json; export the model again"
-            raise ValueError(message)
-        return tensor
 
 
 _ACTIVATIONS: Final[Mapping[str, Callable[[Node, str], Node]]] = {

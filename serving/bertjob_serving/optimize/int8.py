@@ -12,15 +12,15 @@ from bertjob_serving.optimize.graph import Node
 from bertjob_serving.optimize.weights import Array
 
 
-def quantize_rows(values: Array) -> tuple[Array, Array]:
+def quantize_rows(values: Array, *, largest: int = 127) -> tuple[Array, Array]:
     """
-    Return *values* (R, C) as int8 (R, C) within -127..127 and float32 scales (R, 1): their product is close to *values*.
+    Return *values* (R, C) as int8 (R, C) of at most *largest* and float32 scales (R, 1): their product is close to *values*.
 
     A row of zeros gets scale 1, so that nothing is divided by 0.
     """
-    largest = np.abs(values).max(axis=1, keepdims=True)
-    scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
-    return np.clip(np.rint(values / scales), -127, 127).astype(np.int8), scales
+    peaks = np.abs(values).max(axis=1, keepdims=True)
+    scales = np.where(peaks > 0, peaks / largest, 1).astype(np.float32)
+    return np.clip(np.rint(values / scales), -largest, largest).astype(np.int8), scales
 
 
 class Int8:

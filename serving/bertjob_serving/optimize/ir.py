@@ -4,7 +4,7 @@ from pathlib import Path
 
 import openvino as ov
 
-from bertjob_serving import engine
+from bertjob_serving import openvino_engine
 
 
 def save(model: ov.Model, folder: Path) -> None:
@@ -22,4 +22,4 @@ def save(model: ov.Model, folder: Path) -> None:
     model.friendly_name = "bert-classifier"
     for key in list(model.rt_info):
         del model.rt_info[key]
-    ov.serialize(model, str(folder / engine.XML), str(folder / engine.BIN))
+    ov.serialize(model, str(folder / openvino_engine.XML), str(folder / openvino_engine.WEIGHTS))

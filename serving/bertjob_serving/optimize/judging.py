@@ -7,9 +7,9 @@ from typing import Any, Final
 from bertjob_api.spec import Gate
 from bertjob_api.termination import Failure, Result
 from bertjob_serving.optimize import estimates, gate, report
-from bertjob_serving.optimize.candidate import FP32
 from bertjob_serving.optimize.live import Live
 from bertjob_serving.optimize.outcome import Record
+from bertjob_serving.optimize.recipes import FP32, RECIPES
 from bertjob_serving.optimize.report import Row
 from bertjob_tasks.task import Array, Features, Task, metric_of
 
@@ -34,16 +34,33 @@ class Measured:
 
 
 def rows(measured: Measured, limits: Gate) -> list[Row]:
-    """Return FP32's row and one for each candidate, judged."""
+    """Return the rows of the FP32 engines, and one for each candidate, judged."""
     metric = measured.task.metric
-    value = _value(measured.fp32.outcome.answers, measured)
-    found = [Row(method=FP32, record=measured.fp32, value=value, metric=metric)]
-    for method, record in measured.candidates.items():
+    found = [_reference(FP32, measured.fp32, measured)]
+    for name, record in measured.candidates.items():
         if isinstance(record, str):
-            found.append(Row(method=method, record=None, value=None, metric=metric, verdict="Failed", failure=record))
+            verdict = None if _is_reference(name) else gate.FAILED
+            found.append(Row(method=name, record=None, value=None, metric=metric, verdict=verdict, failure=record))
+        elif _is_reference(name):
+            found.append(_reference(name, record, measured))
         else:
-            found.append(_row(method, record, measured, limits))
+            found.append(_row(name, record, measured, limits))
     return found
+
+
+def _is_reference(name: str) -> bool:
+    return name in RECIPES and RECIPES[name].is_reference
+
+
+def best_fp32(measured: Measured) -> float:
+    """Return how many times faster the fastest FP32 engine is than the one that all candidates are timed beside, >= 1."""
+    others = [record for name, record in measured.candidates.items() if _is_reference(name)]
+    found = [estimates.typical(record.outcome.speedups).value for record in others if not isinstance(record, str)]
+    return max([1.0, *found])
+
+
+def _reference(name: str, record: Record, measured: Measured) -> Row:
+    return Row(method=name, record=record, value=_value(record.outcome.answers, measured), metric=measured.task.metric)
 
 
 def _row(method: str, record: Record, measured: Measured, limits: Gate) -> Row:
@@ -51,7 +68,7 @@ def _row(method: str, record: Record, measured: Measured, limits: Gate) -> Row:
     figures = gate.Figures(
         accuracy_drop=_drop(_statistics(measured.fp32.outcome.answers, measured), own, measured.task),
         examples=measured.features.num_items,
-        speedup=estimates.typical(outcome.speedups),
+        speedup=estimates.typical(outcome.speedups).divided(best_fp32(measured)),
         size_ratio=outcome.weights_bytes / measured.fp32.outcome.weights_bytes,
         live_drop=_drop(_of_live(live, measured), own, measured.task) if live is not None else None,
         has_live=measured.has_live,
@@ -70,8 +87,8 @@ def _row(method: str, record: Record, measured: Measured, limits: Gate) -> Row:
     )
 
 
-def _value(answers: Sequence[float], measured: Measured) -> float:
-    return metric_of(measured.task, measured.features, answers)
+def _value(answers: Sequence[float], measured: Measured) -> estimates.Estimate:
+    return estimates.metric_value(_statistics(answers, measured), combine=measured.task.combine)
 
 
 def _statistics(answers: Sequence[float], measured: Measured) -> Array:
@@ -89,7 +106,7 @@ def _drop(reference: Array, candidate: Array, task: Task[Any]) -> estimates.Esti
 def result(found: Sequence[Row], measured: Measured) -> Result:
     """Return the result: the fastest candidate that passed, FP32 when there was none to judge, else a failure."""
     examples = measured.features.num_items
-    fp32, candidates = found[0], found[1:]
+    fp32, candidates = found[0], [row for row in found if row.verdict is not None]
     assert fp32.record is not None, "FP32 is the reference"
     if not candidates:
         evaluation = report.evaluation(fp32, None, examples=examples, verdict=None)

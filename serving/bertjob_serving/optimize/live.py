@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from bertjob_api.manifest import ModelManifest
+from bertjob_api.manifest import MANIFEST, ModelManifest
 from bertjob_api.status import Scores
 from bertjob_serving import engine
 from bertjob_serving.optimize import contain, measure
@@ -90,8 +90,9 @@ def measured(question: Question) -> Live | None:
 
 def _unfit(manifest: ModelManifest, question: Question) -> str | None:
     """Return why the live model's answers cannot be compared, or None."""
-    if manifest.role != "served" or manifest.engine != engine.NAME:
-        return f"its role is {manifest.role!r} and its engine {manifest.engine!r}, expected a served artifact for {engine.NAME}"
+    if manifest.role != "served":
+        return f"its role is {manifest.role!r}, expected 'served'"
+    engine.library(manifest.engine)  # raises for one that is not here
     if (manifest.task, manifest.problem) != (question.task.name, question.task.problem):
         return f"its task is {manifest.task}, another than that of this job"
     if set(manifest.labels) != set(question.labels):
@@ -112,6 +113,7 @@ def _ask(question: Question, manifest: ModelManifest) -> str | Features:
         types=tuple(item.type_ids for item in features.inputs),
         counts=features.counts or (1,) * len(features.inputs),
         calibration=(),
+        training=(),
         golden_texts=None,
         settings=settings,
     ).save(question.folder)
@@ -125,7 +127,9 @@ def main(folder: Path) -> int:
     bundle = Bundle.load(folder)
     threads, take = bundle.settings.threads, bundle.settings.take
     task = task_of(bundle.settings.task, bundle.settings.problem)
-    own = engine.Engine(folder / ARTIFACT, threads=threads)
+    manifest = ModelManifest.from_json((folder / ARTIFACT / MANIFEST).read_bytes())
+    library = engine.library(manifest.engine)
+    own = library.compiled(folder / ARTIFACT, threads=threads)
 
     def reduce(outputs: Sequence[Array], tokens: Windows) -> tuple[float, ...]:
         return task.reduce(outputs if take is None else [item[..., list(take)] for item in outputs], tokens)
@@ -139,8 +143,8 @@ def main(folder: Path) -> int:
         "answers": answers,
         "p50_ms": measure.percentile_ms(rounds, 50),
         "p99_ms": measure.percentile_ms(rounds, 99),
-        "weights_bytes": (folder / ARTIFACT / engine.BIN).stat().st_size,
-        "engine": f"{engine.NAME} {engine.version()}, {threads} threads",
+        "weights_bytes": (folder / ARTIFACT / library.WEIGHTS).stat().st_size,
+        "engine": engine.described(manifest.engine, threads=threads),
     }
     (folder / _REPORT).write_text(json.dumps(found), encoding="utf-8")
     return 0

@@ -14,8 +14,9 @@ class Latency:
 
     p50_ms: float
     p99_ms: float
-    longest_p50_ms: float
-    """Median for a text of the greatest length."""
+    fixed_p50_ms: float
+    """Median for a text of ``Outcome.fixed_tokens``."""
+    fixed_p99_ms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +31,13 @@ class Outcome:
     """Of the FP32 engine in the same interleaved run."""
     speedups: tuple[float, ...]
     """FP32 time over own time, in each round at the data's real lengths."""
-    longest_speedups: tuple[float, ...]
-    """The same for texts of the greatest length."""
+    fixed_tokens: int
+    """Length of the text that every candidate is timed with too: 128, or the greatest length when that is less."""
+    fixed_speedups: tuple[float, ...]
+    """The same as ``speedups`` for this text."""
     weights_bytes: int
+    peak_bytes: int | None
+    """Most memory of a process that serves it; None: this system does not tell."""
     engine: str
     """Name, version and threads of what computed it."""
     cpu: str

@@ -7,6 +7,7 @@ from typing import Any
 from bertjob_api.digest import sha256_of
 from bertjob_api.parse import dump
 from bertjob_api.status import Evaluation, Scores
+from bertjob_serving.optimize.estimates import Estimate
 from bertjob_serving.optimize.gate import Check, Figures, Verdict
 from bertjob_serving.optimize.outcome import Latency, Record, asdict_artifact
 
@@ -18,28 +19,34 @@ class Row:
     method: str
     record: Record | None
     """None: it failed to be built or measured."""
-    value: float | None
-    """The metric on the held-out data."""
+    value: Estimate | None
+    """The metric on the held-out data; None as for ``record``."""
     metric: str
     figures: Figures | None = None
-    """None for FP32, which is the reference."""
+    """None for the FP32 engines, which are the reference."""
     checks: tuple[Check, ...] = ()
     verdict: Verdict | None = None
-    """None for FP32."""
+    """None for the FP32 engines."""
     failure: str | None = None
 
 
 def scores(row: Row, *, examples: int, latency: Latency) -> Scores:
     """Return the figures of a measured row for the status."""
     assert row.record is not None, "only a measured candidate has scores"
-    outcome = row.record.outcome
+    outcome, value = row.record.outcome, row.value
     return Scores(
         metric=row.metric,
-        value=None if row.value is None else round(row.value, 6),
+        value=None if value is None else round(value.value, 6),
+        value_low=None if value is None else round(value.low, 6),
+        value_high=None if value is None else round(value.high, 6),
         num_examples=examples,
         latency_p50_ms=latency.p50_ms,
         latency_p99_ms=latency.p99_ms,
+        fixed_tokens=outcome.fixed_tokens,
+        fixed_latency_p50_ms=latency.fixed_p50_ms,
+        fixed_latency_p99_ms=latency.fixed_p99_ms,
         size_bytes=outcome.weights_bytes,
+        peak_memory_bytes=outcome.peak_bytes,
         engine=outcome.engine,
     )
 
@@ -74,49 +81,54 @@ def _reason(row: Row) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return the candidates as aligned text."""
+    """Return the candidates as aligned text; times are of one text, at the data's lengths and at a fixed one."""
+    tokens = next(row.record.outcome.fixed_tokens for row in rows if row.record is not None)
     head = (
-        "method",
+        "candidate",
         "verdict",
         rows[0].metric,
         "drop",
         "p50 ms",
         "p99 ms",
-        "longest ms",
+        f"p50 at {tokens}",
+        f"p99 at {tokens}",
         "speed-up",
-        "longest",
+        f"at {tokens}",
         "weights MB",
         "of FP32",
+        "peak MB",
     )
-    cells = [head, *(_cells(row) for row in rows)]
+    cells = [head, *(_cells(row, width=len(head)) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
-    reasons = [f"{row.method}: {_reason(row)}" for row in rows if row.verdict not in (None, "Passed")]
+    reasons = [f"{row.method}: {_reason(row)}" for row in rows if _has_reason(row)]
     return "\n".join([*lines, *reasons])
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _has_reason(row: Row) -> bool:
+    return row.failure is not None or row.verdict not in (None, "Passed")
+
+
+def _cells(row: Row, *, width: int) -> tuple[str, ...]:
     if row.record is None:
-        return (row.method, str(row.verdict), *["-"] * 9)
-    outcome, figures = row.record.outcome, row.figures
-    longest = sorted(outcome.longest_speedups)[len(outcome.longest_speedups) // 2]
+        return (row.method, row.verdict or "reference", *["-"] * (width - 2))
+    outcome, figures, latency = row.record.outcome, row.figures, row.record.outcome.latency
+    fixed = sorted(outcome.fixed_speedups)[len(outcome.fixed_speedups) // 2]
     return (
         row.method,
         row.verdict or "reference",
-        _number(row.value, ".4f"),
+        "-" if row.value is None else str(row.value),
         str(figures.accuracy_drop) if figures and figures.accuracy_drop else "-",
-        f"{outcome.latency.p50_ms:.2f}",
-        f"{outcome.latency.p99_ms:.2f}",
-        f"{outcome.latency.longest_p50_ms:.2f}",
+        f"{latency.p50_ms:.2f}",
+        f"{latency.p99_ms:.2f}",
+        f"{latency.fixed_p50_ms:.2f}",
+        f"{latency.fixed_p99_ms:.2f}",
         str(figures.speedup) if figures and figures.speedup else "1",
-        f"{longest:.2f}",
+        f"{fixed:.2f}",
         f"{outcome.weights_bytes / 1e6:.2f}",
-        _number(figures.size_ratio if figures else 1.0, ".3f"),
+        f"{figures.size_ratio:.3f}" if figures and figures.size_ratio is not None else "-",
+        "-" if outcome.peak_bytes is None else f"{outcome.peak_bytes / 1e6:.0f}",
     )
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
 
 
 def as_json(rows: Sequence[Row], evaluation: Evaluation, *, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +143,8 @@ def _candidate(row: Row) -> dict[str, Any]:
         measured = asdict(row.record.outcome)
         plain |= {
             "artifact": asdict_artifact(row.record.artifact),
-            "value": row.value,
+            "value": row.value.value if row.value else None,
+            "bounds": [row.value.low, row.value.high] if row.value else None,
             "predictionsSha256": sha256_of(list(measured.pop("answers"))),
             "measured": measured,
             "figures": asdict(row.figures) if row.figures else None,

@@ -10,20 +10,20 @@ from bertjob_api import layout, names, termination
 from bertjob_api.digest import canonical_json
 from bertjob_api.job import BertJob
 from bertjob_api.parse import dump
-from bertjob_api.spec import Gate
+from bertjob_api.spec import Gate, Optimize
 from bertjob_api.termination import Result
 from bertjob_serving import cpu
-from bertjob_serving.optimize import build, drawing, heldout, judging, live, progress, report
+from bertjob_serving.optimize import build, drawing, heldout, judging, live, progress, report, texts, training_report
 from bertjob_serving.optimize.bundle import MODEL, Bundle, Settings, spread
-from bertjob_serving.optimize.candidate import FP32
 from bertjob_serving.optimize.live import Live
 from bertjob_serving.optimize.outcome import Record
+from bertjob_serving.optimize.recipes import planned
 from bertjob_serving.optimize.report import Row
 from bertjob_serving.optimize.weights import CONFIG, read_config
 from bertjob_storage import folders, open_storage
 from bertjob_storage.protocol import NotFoundError, Storage
 from bertjob_tasks import encoding, registry
-from bertjob_tasks.task import Features, Task
+from bertjob_tasks.task import Features
 
 _log = logging.getLogger(__name__)
 
@@ -82,8 +82,7 @@ def optimize(inputs: Inputs) -> Result:
         return committed
     prepared = _prepare(inputs, storage, run, source)
     shop = prepared.shop
-    methods = spec.optimize.methods if spec.optimize is not None else ()
-    board = progress.Board(folder=shop.folder, methods=(FP32, *methods), texts=len(prepared.bundle.counts))
+    board = progress.Board(folder=shop.folder, methods=planned(spec.optimize), texts=len(prepared.bundle.counts))
     with progress.served(board, address=inputs.address, port=names.PROGRESS_PORT):
         return _optimized(inputs, prepared, source, board)
 
@@ -109,6 +108,7 @@ def _optimized(inputs: Inputs, prepared: Prepared, source: heldout.Source, board
     rows = judging.rows(measured, _limits(inputs))
     result = judging.result(rows, measured)
     _log.info("candidates on %s:\n%s", cpu.model(), report.table(rows))
+    training_report.add_candidates(inputs.model_uri, drawing.svg(rows))
     _commit(shop, source, rows, result)
     return result
 
@@ -143,12 +143,14 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
     examples = heldout.read(source, spec=spec, labels=labels)
     features = task.encode(examples, labels, encoder=encoder)
     golden = spread(len(examples), wanted=32)
+    drawn = texts.drawn(spec, task, encoder, folder=inputs.scratch / "train")
     parts = features.slices
     bundle = Bundle(
         heldout=tuple(item.ids for item in features.inputs),
         types=tuple(item.type_ids for item in features.inputs),
         counts=features.counts or (1,) * len(features.inputs),
-        calibration=_calibration(inputs, task, encoder),
+        calibration=drawn.calibration,
+        training=drawn.training,
         golden=tuple(parts[index].start for index in golden),
         golden_texts=tuple(task.asked(examples[index]) for index in golden) if spec.privacy.store_texts else None,
         settings=Settings(
@@ -158,6 +160,7 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
             problem=task.problem,
             reads=task.reads,
             sep_id=encoder.sep_id if len(task.inputs) > 1 else None,
+            tuning=texts.tuning(spec.optimize or Optimize()),
         ),
     )
     bundle.save(folder)
@@ -173,17 +176,6 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
         timeout_s=inputs.timeout_s,
     )
     return Prepared(shop=shop, bundle=bundle, examples=tuple(examples), features=features)
-
-
-def _calibration(inputs: Inputs, task: Task[Any], encoder: encoding.Encoder) -> tuple[encoding.Ids, ...]:
-    """Return the token ids of training texts, or nothing when no method needs them."""
-    spec = inputs.job.spec
-    if spec.optimize is None or "static" not in spec.optimize.methods:
-        return ()
-    source = heldout.download(spec.data.train, spec=spec, folder=inputs.scratch / "train")
-    asked = heldout.calibration(source, spec=spec, wanted=spec.optimize.calibration_samples)
-    ids = (item.ids for windows in task.encode_asked(asked, encoder=encoder) for item in windows)
-    return tuple(heldout.sample(ids, wanted=spec.optimize.calibration_samples))
 
 
 def _live(inputs: Inputs, prepared: Prepared) -> Live | None:

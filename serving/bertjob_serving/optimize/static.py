@@ -8,7 +8,7 @@ import numpy as np
 import openvino as ov
 
 from bertjob_serving import cpu
-from bertjob_serving.optimize.graph import ATTENTION_MASK, INPUT_IDS
+from bertjob_serving.engine import ATTENTION_MASK, INPUT_IDS
 from bertjob_serving.optimize.weights import Array
 
 ALPHA: Final = 0.8

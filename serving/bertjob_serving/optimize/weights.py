@@ -1,8 +1,8 @@
 """The trained model as read from its folder: hyperparameters, labels and float32 tensors under Hugging Face names."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +31,11 @@ class BertConfig:
     labels: tuple[str, ...]
     """In the order of the outputs."""
 
+    @property
+    def head_size(self) -> int:
+        """Return the width of an attention head."""
+        return self.hidden_size // self.heads
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
@@ -38,7 +43,46 @@ class Trained:
 
     config: BertConfig
     tensors: Mapping[str, Array]
-    """float32, C-contiguous, keyed by ``bert.*``, ``classifier.*`` and ``head.*``."""
+    """float32, C-contiguous, keyed by ``bert.*``, ``classifier.*`` or ``qa_outputs.*``, and ``head.*``."""
+
+    def tensor(self, name: str, *shape: int | None) -> Array:
+        """Return the tensor *name*; raises ValueError unless it has that *shape*, where None is any size."""
+        tensor = self.tensors.get(name)
+        if tensor is None:
+            message = f"{WEIGHTS}: has no tensor {name}; expected the names of transformers, export the model again"
+            raise ValueError(message)
+        if len(tensor.shape) != len(shape) or any(
+            want not in (None, got) for got, want in zip(tensor.shape, shape, strict=True)
+        ):
+            message = (
+                f"{WEIGHTS}: {name} has shape {tensor.shape}, expected {shape} from config.json; export the model again"
+            )
+            raise ValueError(message)
+        return tensor
+
+    def joined(self, base: str, names: Sequence[str]) -> tuple[Array, Array]:
+        """Return weight (out, H) and bias (out,) of several attention projections of one layer, one after another."""
+        width = self.config.hidden_size
+        weight = np.concatenate([self.tensor(f"{base}.{name}.weight", None, width) for name in names])
+        bias = np.concatenate([self.tensor(f"{base}.{name}.bias", None) for name in names])
+        return weight, bias
+
+    def shortened(self, tokens: int) -> "Trained":
+        """Return the model for texts of at most *tokens*: positions that no text reaches are left out."""
+        name, count = "bert.embeddings.position_embeddings.weight", min(tokens, self.config.max_positions)
+        table = self.tensor(name, self.config.max_positions, self.config.hidden_size)
+        config = replace(self.config, max_positions=count)
+        return replace(self, config=config, tensors={**self.tensors, name: np.ascontiguousarray(table[:count])})
+
+    @property
+    def output(self) -> str:
+        """Return the name of the head's last layer."""
+        return "qa_outputs" if "qa_outputs.weight" in self.tensors else "classifier"
+
+    def layer_heads(self, base: str) -> int:
+        """Return the attention heads of one layer, ``{base}.query``: fewer than the configuration says in a pruned model."""
+        rows: int = self.tensor(f"{base}.query.weight", None, None).shape[0]
+        return rows // self.config.head_size
 
 
 def read_trained(folder: Path) -> Trained:

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 def load(settings: Settings) -> tuple[Artifact, Worker]:
     """Return the verified artifact and a worker on it; raises ArtifactError."""
     artifact = open_artifact(settings.model_dir)
-    own = engine.Engine(artifact.folder, threads=cpu.available())
+    own = engine.library(artifact.manifest.engine).compiled(artifact.folder, threads=cpu.available())
     check_answers(artifact, own)
     length, stride = artifact.manifest.max_sequence_length, artifact.manifest.stride
     encoder = Encoder.from_folder(artifact.folder, max_length=length, stride=stride)

@@ -44,6 +44,11 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def launcher_of(pid: int) -> int:
+    """Return the process id of the launcher above an own script, which runs below a process of ours."""
+    return parent_of(parent_of(pid))
+
+
 def stepping(world: int, *, restarts: int = 0) -> Callable[[dict[str, Any]], bool]:
     """Return a condition: a world of this size is counting."""
     return lambda seen: seen.get("worldSize") == world and seen["step"] >= 3 and seen["restarts"] >= restarts
@@ -92,7 +97,7 @@ def test_hung_node_is_done_without(start: Start) -> None:
     pods = start(replicas=2, elastic={"min": 1, "max": 2})
     pods.until(2, stepping(2))
     worker = pods.until(3, stepping(2))["workers"][0]["pid"]
-    launcher = parent_of(worker)
+    launcher = launcher_of(worker)
     for pid in (launcher, worker):
         os.kill(pid, signal.SIGSTOP)
     assert pods.until(2, stepping(1))["restarts"] == 0
@@ -188,7 +193,7 @@ def test_killed_launcher_is_started_again(start: Start) -> None:
     """After kill -9 of the launcher its workers are gone too, and the supervisor starts both anew."""
     pods = start((2,), replicas=1)
     before = pods.until(2, stepping(1))["workers"][0]["pid"]
-    os.kill(parent_of(before), signal.SIGKILL)
+    os.kill(launcher_of(before), signal.SIGKILL)
     new = lambda seen: stepping(1)(seen) and seen["workers"][0]["pid"] != before  # noqa: E731
     assert pods.until(2, new)["restarts"] == 1
     assert not Path(f"/proc/{before}").exists()

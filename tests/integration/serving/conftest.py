@@ -68,9 +68,9 @@ def step(tmp_path: Path) -> Step:
     return make_step(tmp_path)
 
 
-def make_step(tmp_path: Path) -> Step:
+def make_step(tmp_path: Path, *, activation: str = "gelu") -> Step:
     """Return an optimize step with one candidate and a gate that any candidate passes."""
-    model = _model(tmp_path / "model")
+    model = _model(tmp_path / "model", activation)
     manifest = ModelManifest(
         role="trained",
         task="sequence-classification",
@@ -92,8 +92,8 @@ def make_step(tmp_path: Path) -> Step:
             "validation": f"file://{tmp_path}/validation.jsonl",
             "maxSequenceLength": 32,
         },
-        "optimize": {"methods": ["dynamic"], "calibrationSamples": 16},
-        "gate": {"maxAccuracyDrop": 0.5, "minSpeedup": 0.01, "maxSizeRatio": 0.5},
+        "optimize": {"methods": ["dynamic"], "engines": ["openvino"], "calibrationSamples": 16},
+        "gate": {"maxAccuracyDrop": 0.5, "sizeOnly": True, "minSpeedup": 0.01, "maxSizeRatio": 0.5},
         "storage": {"prefix": f"file://{tmp_path}/store"},
     }
     metadata = {"name": "toy", "namespace": "default", "uid": "u"}
@@ -106,7 +106,7 @@ def _row(index: int) -> str:
     return json.dumps({"text": f"{text} secret{index}", "label": LABELS[index % len(LABELS)]}) + "\n"
 
 
-def _model(folder: Path) -> Path:
+def _model(folder: Path, activation: str) -> Path:
     torch.manual_seed(3)
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     config = BertConfig(
@@ -115,6 +115,7 @@ def _model(folder: Path) -> Path:
         num_hidden_layers=2,
         num_attention_heads=4,
         intermediate_size=256,
+        hidden_act=activation,
         max_position_embeddings=64,
         initializer_range=0.1,
         id2label=dict(enumerate(LABELS)),

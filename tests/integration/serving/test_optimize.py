@@ -1,6 +1,7 @@
 """The optimize step, run as its pod runs it, on storage that is a folder."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -11,8 +12,10 @@ from support.waiting import all_end
 
 from bertjob_api import names, termination
 from bertjob_api.manifest import ModelManifest
+from bertjob_serving import engine
+from bertjob_serving.artifact import check_answers, open_artifact
 
-from .conftest import Step
+from .conftest import Step, make_step
 
 
 def _artifact(uri: str) -> tuple[Path, ModelManifest]:
@@ -64,18 +67,54 @@ def test_killed_step_resumes_with_what_it_has(step: Step) -> None:
 
 @pytest.mark.slow
 def test_same_input_gives_same_digest(step: Step) -> None:
-    """Built anew from nothing, the artifacts have the digests they had."""
+    """Built anew from nothing, on one CPU instead of all, the artifacts have the digests they had."""
     step = step.with_spec(optimize={"methods": ["dynamic", "static"], "calibrationSamples": 16})
+    allowed = os.sched_getaffinity(0)
     digests = []
-    for _ in range(2):
-        step.run()
-        found = [json.loads(path.read_bytes()) for path in sorted(_run_folder(step).glob("candidates/*.json"))]
-        digests.append([record["artifact"]["sha256"] for record in found])
+    for cpus in (allowed, {min(allowed)}):
+        os.sched_setaffinity(0, cpus)
+        try:
+            step.run()
+        finally:
+            os.sched_setaffinity(0, allowed)
+        found = {path.stem: json.loads(path.read_bytes()) for path in _run_folder(step).glob("candidates/*.json")}
+        digests.append({name: record["artifact"]["sha256"] for name, record in found.items()})
         for path in sorted(_run_folder(step).rglob("*.json")):
             path.unlink()
 
-    assert len(digests[0]) == 3
+    assert set(digests[0]) == {"fp32", "fp32-onnx", "dynamic", "dynamic-onnx", "static"}
     assert digests[0] == digests[1]
+
+
+@pytest.mark.slow
+def test_both_engines_are_measured(step: Step) -> None:
+    """Without a choice of engines there is a candidate for each, the winner says which engine loads it, and all has figures."""
+    code, result, log = step.with_spec(optimize={"methods": ["dynamic"]}).run()
+
+    assert code == termination.OK, log
+    assert result.artifact is not None
+    assert result.evaluation is not None
+    assert result.evaluation.int8 is not None
+    written = json.loads((_run_folder(step) / "evaluation.json").read_bytes())
+    rows = {row["method"]: row for row in written["candidates"]}
+    assert {name: row["verdict"] for name, row in rows.items()} == {
+        "fp32": None,
+        "fp32-onnx": None,
+        "dynamic": "Passed",
+        "dynamic-onnx": "Passed",
+    }
+    assert rows["fp32"]["value"] == rows["fp32-onnx"]["value"]
+    assert all(row["bounds"][0] <= row["value"] <= row["bounds"][1] for row in rows.values())
+    assert all(row["measured"]["peak_bytes"] > 1e7 for row in rows.values())
+    fastest = max(("dynamic", "dynamic-onnx"), key=lambda name: rows[name]["figures"]["speedup"]["value"])
+    assert result.evaluation.method == fastest
+    served = open_artifact(_artifact(result.artifact.uri)[0])
+    check_answers(served, engine.library(served.manifest.engine).compiled(served.folder, threads=1))
+    scores = result.evaluation.int8
+    assert (scores.fixed_tokens, scores.peak_memory_bytes) == (32, rows[fastest]["measured"]["peak_bytes"])
+    assert scores.value_low is not None
+    assert scores.value_high is not None
+    assert scores.value_low <= scores.value_high
 
 
 def test_without_optimize_fp32_is_published(step: Step) -> None:
@@ -103,15 +142,47 @@ def test_gate_refuses_what_is_too_slow(step: Step) -> None:
     assert result.evaluation.int8 is not None
 
 
-def test_candidate_that_cannot_be_made_fails_alone(step: Step) -> None:
-    """A method that is not there fails with its reason; the other one wins."""
-    code, result, log = step.with_spec(optimize={"methods": ["dynamic", "qat"]}).run()
+def test_candidate_that_cannot_be_made_fails_alone(tmp_path: Path) -> None:
+    """A model that cannot be fine-tuned fails that candidate with its reason; the other one wins."""
+    step = make_step(tmp_path, activation="gelu_new")
+
+    code, result, log = step.with_spec(optimize={"methods": ["dynamic", "qat"], "engines": ["openvino"]}).run()
 
     assert code == termination.OK, log
     assert result.evaluation is not None
     assert result.evaluation.method == "dynamic"
-    assert any(row.startswith("qat: Failed: qat is not available yet") for row in result.details)
+    assert any(row.startswith("qat: Failed: UnsupportedError: config.json: hidden_act") for row in result.details)
     assert re.search(r"^qat +Failed +-", log, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_reworked_candidates_are_smaller_and_found_again(step: Step) -> None:
+    """Pruned and fine-tuned models are candidates like others: measured, published with one digest however many CPUs there are."""
+    optimize = {
+        "methods": ["qat", "pruning"],
+        "engines": ["onnxruntime"],
+        "pruning": {"heads": 0.5, "channels": 0.5},
+        "fineTune": {"examples": 40, "epochs": 2},
+    }
+    step = step.with_spec(optimize=optimize)
+    allowed, found = os.sched_getaffinity(0), []
+    for cpus in (allowed, {min(allowed)}):
+        os.sched_setaffinity(0, cpus)
+        try:
+            code, _, log = step.run()
+        finally:
+            os.sched_setaffinity(0, allowed)
+        assert code == termination.OK, log
+        written = json.loads((_run_folder(step) / "evaluation.json").read_bytes())
+        found.append({row["method"]: row for row in written["candidates"]})
+        for path in sorted(_run_folder(step).rglob("*.json")):
+            path.unlink()
+
+    assert {name: row["verdict"] for name, row in found[0].items()}["pruning-onnx"] == "Passed"
+    sizes = {name: row["measured"]["weights_bytes"] for name, row in found[0].items()}
+    assert sizes["pruning-onnx"] < 0.8 * sizes["qat-onnx"] < 0.8 * 0.4 * sizes["fp32"]
+    digests = [{name: row["artifact"]["sha256"] for name, row in rows.items()} for rows in found]
+    assert digests[0] == digests[1]
 
 
 def test_texts_stay_out_when_told_so(step: Step) -> None:
@@ -149,7 +220,13 @@ def test_live_model_is_compared_on_the_same_texts(step: Step) -> None:
     """With a live model the gate compares with it too, and the status shows its figures."""
     _, first, _ = step.with_spec(optimize=None, gate=None).run()
     assert first.artifact is not None
-    limits = {"maxAccuracyDrop": 0.5, "minSpeedup": 0.01, "maxSizeRatio": 0.5, "against": ["fp32", "live"]}
+    limits = {
+        "maxAccuracyDrop": 0.5,
+        "sizeOnly": True,
+        "minSpeedup": 0.01,
+        "maxSizeRatio": 0.5,
+        "against": ["fp32", "live"],
+    }
 
     code, result, log = step.with_spec(gate=limits).run(**{names.LIVE_URI_ENV: first.artifact.uri})
 
@@ -163,7 +240,13 @@ def test_live_model_is_compared_on_the_same_texts(step: Step) -> None:
 
 def test_live_model_that_cannot_be_asked_fails_the_gate(step: Step) -> None:
     """A live artifact that is gone is a missing figure, which onMissing decides."""
-    limits = {"maxAccuracyDrop": 0.5, "minSpeedup": 0.01, "maxSizeRatio": 0.5, "against": ["fp32", "live"]}
+    limits = {
+        "maxAccuracyDrop": 0.5,
+        "sizeOnly": True,
+        "minSpeedup": 0.01,
+        "maxSizeRatio": 0.5,
+        "against": ["fp32", "live"],
+    }
     gone = {names.LIVE_URI_ENV: f"file://{step.root}/store/gone"}
 
     code, result, _ = step.with_spec(gate=limits).run(**gone)

@@ -21,7 +21,7 @@ def _saved(folder: Path, **changes: Any) -> Path:
         labels=("a", "b"),
         max_sequence_length=8,
         engine="openvino",
-        engine_version=engine.version(),
+        engine_version=engine.library("openvino").version(),
         method="dynamic",
         files=folders.file_entries(folder),
     )
@@ -38,7 +38,8 @@ def test_intact_artifact_is_opened(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"role": "trained"}, "role is 'trained', expected 'served'"),
-        ({"engine": "onnxruntime"}, "for the engine 'onnxruntime', this predictor has 'openvino'"),
+        ({"engine": "tensorflow"}, "the engine 'tensorflow' is not known here, expected openvino or onnxruntime"),
+        ({"engine": "onnxruntime", "engine_version": "9999.1.0"}, "made by onnxruntime 9999.1.0"),
         ({"engine_version": "9999.1.0"}, "made by openvino 9999.1.0, this predictor has the older"),
         ({"cpu_features": ("no_such_feature",)}, "needs the CPU features no_such_feature"),
         ({"files": (FileEntry(path="model.bin", sha256="0" * 64, size_bytes=7),)}, "expected 000000"),
@@ -46,7 +47,7 @@ def test_intact_artifact_is_opened(tmp_path: Path) -> None:
         ({"files": (FileEntry(path="gone", sha256="0" * 64, size_bytes=8),)}, "cannot be read"),
         ({"files": (FileEntry(path="../x", sha256="0" * 64, size_bytes=8),)}, "outside the folder"),
     ],
-    ids=["role", "engine", "version", "cpu", "digest", "size", "missing", "path"],
+    ids=["role", "engine", "other version", "version", "cpu", "digest", "size", "missing", "path"],
 )
 def test_unfit_artifact_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     """The message says what was got and expected."""

@@ -8,6 +8,7 @@ import pytest
 
 from bertjob_api.status import Artifact
 from bertjob_serving.optimize.drawing import svg
+from bertjob_serving.optimize.estimates import Estimate
 from bertjob_serving.optimize.gate import Verdict
 from bertjob_serving.optimize.outcome import Latency, Outcome, Record
 from bertjob_serving.optimize.report import Row
@@ -16,21 +17,23 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def _row(method: str, value: float, p50_ms: float, verdict: Verdict | None = None) -> Row:
-    latency = Latency(p50_ms=p50_ms, p99_ms=p50_ms, longest_p50_ms=p50_ms)
+    latency = Latency(p50_ms=p50_ms, p99_ms=p50_ms, fixed_p50_ms=p50_ms, fixed_p99_ms=p50_ms)
     outcome = Outcome(
         method=method,
         answers=(1.0,),
         latency=latency,
         fp32_latency=latency,
         speedups=(1.0,),
-        longest_speedups=(1.0,),
+        fixed_tokens=128,
+        fixed_speedups=(1.0,),
         weights_bytes=1,
+        peak_bytes=None,
         engine="engine",
         cpu="cpu",
     )
     artifact = Artifact(uri="s3://bucket/model", sha256="0" * 64, size_bytes=1)
     record = Record(outcome=outcome, artifact=artifact)
-    return Row(method=method, record=record, value=value, metric="accuracy", verdict=verdict)
+    return Row(method=method, record=record, value=Estimate(value, value, value), metric="accuracy", verdict=verdict)
 
 
 def _tree(picture: str) -> ET.Element:

@@ -92,7 +92,7 @@ def test_messages_have_figures_limit_and_next_step() -> None:
         ),
         (
             "speedup: 0.9 (0.8 to 1) times FP32, minSpeedup is 1.5; this CPU has no INT8 instructions (VNNI); run optimize on a node "
-            "that has them"
+            "that has them, or accept INT8 for its size (gate.sizeOnly)"
         ),
         "sizeRatio: 0.26 of FP32, maxSizeRatio is 0.35",
     ]

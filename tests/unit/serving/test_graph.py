@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from support.models import CONFIG
 from transformers import BertForQuestionAnswering, BertForSequenceClassification, BertForTokenClassification
 
 from bertjob_api.spec import Head
+from bertjob_serving import onnxruntime_engine, openvino_engine
 from bertjob_serving.engine import Engine
-from bertjob_serving.optimize import ir
+from bertjob_serving.optimize import ir, onnx_graph
 from bertjob_serving.optimize.graph import Float32, build
 from bertjob_serving.optimize.int8 import Int8, quantize_rows
 from bertjob_serving.optimize.weights import Trained, read_trained
@@ -43,7 +44,18 @@ def _batch() -> tuple[Any, Any]:
 
 def _engine(trained: Trained, folder: Path, store: Any) -> Engine:
     ir.save(build(trained, store=store), folder)
-    return Engine(folder, threads=1)
+    return openvino_engine.compiled(folder, threads=1)
+
+
+def _everywhere(trained: Trained, folder: Path, reads: Reads) -> Iterator[tuple[str, Engine]]:
+    """Yield the model in FP32 and INT8 in each engine, by the names of candidates."""
+    for name, store in (("fp32", Float32()), ("dynamic", Int8())):
+        ir.save(build(trained, store=store, reads=reads), folder / name)
+        yield name, openvino_engine.compiled(folder / name, threads=1)
+    stores = (("fp32-onnx", onnx_graph.Float32()), ("dynamic-onnx", onnx_graph.Int8(largest=onnx_graph.HALF)))
+    for name, onnx_store in stores:
+        onnx_graph.save(onnx_graph.build(trained, store=onnx_store, reads=reads), folder / name)
+        yield name, onnxruntime_engine.compiled(folder / name, threads=1)
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
@@ -69,7 +81,7 @@ def test_pair_equals_transformers(save_model: SaveModel, tmp_path: Path) -> None
         mask[row, :end], mask[row, end:] = 1, 0
 
     ir.save(build(read_trained(folder), store=Float32(), sep_id=119), tmp_path / "ir")
-    got = Engine(tmp_path / "ir", threads=1).logits(ids, mask)
+    got = openvino_engine.compiled(tmp_path / "ir", threads=1).logits(ids, mask)
 
     with torch.no_grad():
         parts = (torch.from_numpy(part).long() for part in (ids, mask, types))
@@ -84,7 +96,7 @@ def test_tokens_equal_transformers(save_model: SaveModel, tmp_path: Path) -> Non
     ids, mask = _batch()
 
     ir.save(build(read_trained(folder), store=Float32(), reads="tokens"), tmp_path / "ir")
-    got = Engine(tmp_path / "ir", threads=1).logits(ids, mask)
+    got = openvino_engine.compiled(tmp_path / "ir", threads=1).logits(ids, mask)
 
     assert got.shape == (3, 17, 3)
     assert np.abs((got - _reference(model, ids, mask))[mask > 0]).max() < 1e-4
@@ -96,7 +108,7 @@ def test_spans_equal_transformers(save_model: SaveModel, tmp_path: Path) -> None
     ids, mask = _batch()
 
     ir.save(build(read_trained(folder), store=Float32(), reads="spans"), tmp_path / "ir")
-    got = Engine(tmp_path / "ir", threads=1).logits(ids, mask)
+    got = openvino_engine.compiled(tmp_path / "ir", threads=1).logits(ids, mask)
 
     with torch.no_grad():
         found = model(input_ids=torch.from_numpy(ids).long(), attention_mask=torch.from_numpy(mask).long())
@@ -120,9 +132,9 @@ def test_trained_hidden_layers_reach_int8(reads: Reads, tmp_path: Path) -> None:
         ).numpy()
 
     assert np.abs(expected[0]).max() > 0.1
-    for name, store, tolerance in (("fp32", Float32(), 1e-4), ("dynamic", Int8(), 0.1)):
-        ir.save(build(read_trained(tmp_path), store=store, reads=reads), tmp_path / name)
-        got = Engine(tmp_path / name, threads=1).logits(ids, mask)
+    tolerances = {"fp32": 1e-4, "dynamic": 0.1, "fp32-onnx": 1e-4, "dynamic-onnx": 0.1}
+    for name, engine in _everywhere(read_trained(tmp_path), tmp_path, reads):
+        got, tolerance = engine.logits(ids, mask), tolerances[name]
         difference = got - expected if reads == "first" else (got - expected)[mask > 0]
         assert np.abs(difference).max() < tolerance * np.abs(expected[0]).max(), name
 
@@ -141,9 +153,8 @@ def test_vectors_equal_the_trained_ones(reads: Reads, tmp_path: Path) -> None:
     with torch.no_grad():
         expected = model.eval()(torch.from_numpy(ids), torch.zeros(2, 5), torch.from_numpy(mask > 0)).numpy()
 
-    for name, store, nearest in (("fp32", Float32(), 1 - 1e-5), ("dynamic", Int8(), 0.99)):
-        ir.save(build(read_trained(tmp_path), store=store, reads=reads), tmp_path / name)
-        got = Engine(tmp_path / name, threads=1).logits(ids, mask)
+    for name, engine in _everywhere(read_trained(tmp_path), tmp_path, reads):
+        got, nearest = engine.logits(ids, mask), 1 - 1e-5 if name.startswith("fp32") else 0.99
         assert got.shape == (2, 16)
         assert np.linalg.norm(got, axis=1) == pytest.approx([1, 1], abs=1e-4)
         assert (got * expected).sum(axis=1).min() > nearest, name
@@ -233,7 +244,7 @@ def test_rows_are_quantized_to_the_nearest_step() -> None:
         ({"hidden_act": "swish"}, "hidden_act is 'swish', expected 'gelu'"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'"),
         ({"hidden_size": 32}, "word_embeddings.weight has shape (120, 64), expected (None, 32)"),
-        ({"num_hidden_layers": 3}, "has no tensor bert.encoder.layer.2.attention.self.key.weight"),
+        ({"num_hidden_layers": 3}, "has no tensor bert.encoder.layer.2.attention.self.query.weight"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

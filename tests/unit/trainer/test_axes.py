@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from bertjob_api.spec import Parallelism
 from bertjob_tasks.errors import UnsupportedError
-from bertjob_trainer import model
+from bertjob_trainer import attention
 from bertjob_trainer.dropout import keep_mask
 from bertjob_trainer.group import is_of_a_peer
 from bertjob_trainer.parallel import pipeline, starting
@@ -99,13 +99,13 @@ def test_dropout_of_heads_does_not_depend_on_who_computes_them() -> None:
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 4, 5, 8) for _ in range(3))
     torch.manual_seed(1)
-    alone = model._attend_with_dropout(q, k, v, mask=None, probability=0.5)
+    alone = attention.attend_with_dropout(q, k, v, mask=None, probability=0.5)
 
     parts = []
     for place in (0, 1):
         torch.manual_seed(1)
         part = (each.chunk(2, dim=1)[place] for each in (q, k, v))
-        parts.append(model._attend_with_dropout(*part, mask=None, probability=0.5, share=(place, 2)))
+        parts.append(attention.attend_with_dropout(*part, mask=None, probability=0.5, share=(place, 2)))
 
     assert_close(torch.cat(parts, dim=1), alone)
     assert not keep_mask(alone, 0.5).all()

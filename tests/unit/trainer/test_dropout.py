@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bertjob_trainer import dropout, model
+from bertjob_trainer import attention, dropout
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
@@ -56,6 +56,6 @@ def test_attention_for_dropout_is_torchs_attention(*, masked: bool) -> None:
     q, k, v = torch.randn(2, 3, 1, 4), torch.randn(2, 3, 5, 4), torch.randn(2, 3, 5, 4)
     mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:, None, None, :] if masked else None
 
-    found = model._attend_with_dropout(q, k, v, mask=mask, probability=0.0)
+    found = attention.attend_with_dropout(q, k, v, mask=mask, probability=0.0)
 
     torch.testing.assert_close(found, functional.scaled_dot_product_attention(q, k, v, attn_mask=mask))

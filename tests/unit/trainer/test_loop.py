@@ -1,5 +1,6 @@
 """The training loop in one process, against plain torch and against itself."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from support.learning import WORDS, Saved, a_dataset, a_state, an_order, io_of
 
+from bertjob_api.manifest import CorruptError
 from bertjob_tasks.task import IGNORED
 from bertjob_trainer import loop, optim
 from bertjob_trainer.cadence import parse
@@ -126,6 +128,47 @@ def test_loss_that_is_not_finite_stops_before_the_step() -> None:
     assert (caught.value.step, caught.value.rank, state.step) == (1, 0, 0)
     words = "model.bert.embeddings.word_embeddings.weight"
     assert torch.equal(state.tensors()[words], before[words])
+
+
+def test_divergence_leaves_the_checkpoints_before_it() -> None:
+    """When the loss becomes NaN in the middle, what was saved is finite and nothing is saved any more."""
+    data, saves = a_dataset(), Saved()
+    state = a_state(dropout=0.0)
+
+    def poison(step: loop.Step) -> None:
+        if step.step == 5:
+            with torch.no_grad():
+                state.model.classifier.bias[0] = float("nan")
+
+    with pytest.raises(NonFiniteLossError, match="step 6"):
+        loop.train(config_of(data), state, data, io_of(saves=saves, cadence=parse("2 steps"), report=poison))
+
+    assert [step for step, _, _ in saves.states] == [2, 4]
+    assert all(tensor.isfinite().all() for _, tensors, _ in saves.states for tensor in tensors.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda saved: saved.update({"model.classifier.bias": torch.zeros(5)}), r"classifier.bias has shape \(5,\)"),
+        (
+            lambda saved: saved.pop("model.classifier.bias"),
+            "has other tensors than the model, such as model.classifier",
+        ),
+    ],
+    ids=["shape", "names"],
+)
+def test_state_of_another_model_is_refused(change: Callable[[dict[str, torch.Tensor]], None], words: str) -> None:
+    """One sentence names the tensor, and the state stays as it was."""
+    state = a_state(dropout=0.0)
+    before, saved = weights_of(state), {name: tensor + 1 for name, tensor in state.tensors().items()}
+    change(saved)
+
+    with pytest.raises(CorruptError, match=words):
+        state.restore(saved, {"step": 7})
+
+    assert state.step == 0
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state.tensors().items())
 
 
 def test_half_precision_follows_full_precision() -> None:

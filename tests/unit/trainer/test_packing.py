@@ -1,9 +1,11 @@
 """Tokens without their padding."""
 
+import pytest
 import torch
 from support.learning import a_state
 from torch.testing import assert_close
 
+from bertjob_trainer import attention
 from bertjob_trainer.packing import Packing
 
 LENGTHS = torch.tensor([5, 1, 3])
@@ -59,3 +61,23 @@ def test_inputs_of_one_token_each_may_be_padded() -> None:
     padded = model(ids, torch.zeros_like(ids), ids != 0)
 
     assert_close(padded, model(ids[:, :1], torch.zeros_like(ids[:, :1]), None))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")
+def test_attention_without_padding_is_that_with_it() -> None:
+    """The way that GPUs take gives the values and gradients of the padded one."""
+    packing = Packing.of(MASK)
+    tokens = [torch.randn(9, 8, requires_grad=True) for _ in range(3)]
+
+    q, k, v = (packing.unpack(each).unflatten(-1, (2, 4)).transpose(1, 2) for each in tokens)
+    padded = attention.attend(q, k, v, mask=MASK[:, None, None, :], dropout=0.0, share=(0, 1))
+    expected = packing.pack(padded.transpose(1, 2).flatten(2))
+    found = attention.attend_packed(*tokens, packing=packing, heads=2, dropout=0.0)
+
+    assert_close(found, expected)
+    for one, other in zip(
+        torch.autograd.grad(found.square().sum(), tokens),
+        torch.autograd.grad(expected.square().sum(), tokens),
+        strict=True,
+    ):
+        assert_close(one, other)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -11,6 +12,7 @@ from support.jobs import a_job
 
 from bertjob_api.job import parse_job
 from bertjob_api.spec import Model
+from bertjob_serving.optimize import training_report
 from bertjob_tasks import registry
 from bertjob_tasks.encoding import Encoded
 from bertjob_tasks.task import IGNORED, Features
@@ -164,7 +166,23 @@ def test_page_needs_nothing_and_runs_nothing() -> None:
         ET.fromstring("<svg" + picture.split("</svg>")[0] + "</svg>")  # noqa: S314  # our own text
     assert found.count("<svg") == 6
     assert found.count('class="mark"') == 2 * 5
-    assert page.CANDIDATES in found
+
+
+def test_candidates_are_put_in_once(tmp_path: Path) -> None:
+    """The picture stands in the report of the model, a second one takes its place, and a model without a report is no error."""
+    uri = f"file://{tmp_path}/models/abc"
+    training_report.add_candidates(uri, "<svg/>")
+    (tmp_path / "models").mkdir()
+    report = tmp_path / "models" / "abc.report.html"
+    report.write_text(page.html(a_report()))
+
+    for picture in ("<svg id='a'/>", "<svg id='b'/>"):
+        training_report.add_candidates(uri, picture)
+
+    found = report.read_text()
+    assert (found.count("<svg id='a'/>"), found.count("<svg id='b'/>")) == (0, 1)
+    assert found.count("INT8 candidates") == 1
+    assert found.index("Environment") > found.index("INT8 candidates")
 
 
 def test_page_without_texts_says_so() -> None:

@@ -12,6 +12,8 @@ from bertjob_api.job import parse_job
 from bertjob_api.spec import Training
 
 WORKER: Final = ("-m", "bertjob_trainer.worker")
+OWN: Final = ("-m", "bertjob_trainer.own")
+"""Runs an own script, whose arguments follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,4 @@ def worker_command(own: Sequence[str] | None) -> tuple[str, ...]:
             each with its arguments; None: BertJob's worker.
 
     """
-    if own and own[0] == "--no-python":
-        return tuple(own[1:])
-    return (sys.executable, *(own or WORKER))
+    return (sys.executable, *((*OWN, *own) if own else WORKER))

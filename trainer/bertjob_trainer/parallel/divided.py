@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from bertjob_trainer.group import Group, PeerLostError, is_of_a_peer
+from bertjob_trainer.group import Group, peers_blamed
 from bertjob_trainer.order import dealt
 from bertjob_trainer.parallel.axes import Axes, Spot
 from bertjob_trainer.parallel.sharded import summed
@@ -45,12 +45,8 @@ class Divided:
 
     def accumulate(self, work: Work) -> float:
         """Compute this process's part; its peers are needed for that already. See ``Strategy.accumulate``."""
-        try:
+        with peers_blamed():
             return self._passes(work)
-        except RuntimeError as error:
-            if not is_of_a_peer(error):
-                raise
-            raise PeerLostError(f"another training process is gone ({str(error).strip().splitlines()[0]})") from error
 
 
 class Passes:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
-from bertjob_trainer.group import Group, peers_needed
+from bertjob_trainer.group import Group, peers_blamed
 from bertjob_trainer.parallel.axes import Axes, Spot
 
 
@@ -111,7 +111,7 @@ def gather(
     if spot is None or spot.data != 0:
         return None
     found = None
-    with peers_needed():
+    with peers_blamed():
         if part is not None and local is not None:
             found = part.whole(local)
         if stage == 0:

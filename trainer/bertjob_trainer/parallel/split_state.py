@@ -3,13 +3,14 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from bertjob_trainer import optim
 from bertjob_trainer.group import Group
+from bertjob_trainer.parallel.grid import Grid
 from bertjob_trainer.parallel.shards import Layout, Part, gather, parts_of, spread
 from bertjob_trainer.state import MOMENTS, TrainState
 
@@ -22,16 +23,15 @@ class SplitState(TrainState):
     parts: Mapping[str, Part]
     group: Group
     device: torch.device
-    mesh: Any
-    """``DeviceMesh`` of the grid, its dimensions named as in ``axes``."""
+    grid: Grid
 
     @classmethod
-    def of(cls, model: nn.Module, layout: Layout, *, group: Group, mesh: Any, weight_decay: float, device: torch.device) -> Self:  # fmt: skip
+    def of(cls, model: nn.Module, layout: Layout, *, group: Group, grid: Grid, weight_decay: float, device: torch.device) -> Self:  # fmt: skip
         """Return the state of a cut model before the first step."""
         parts = dict(parts_of(model, layout))
         local = [(name, part.local) for name, part in parts.items()]
         optimizer = optim.adamw(local, weight_decay=weight_decay)
-        return cls(model=model, optimizer=optimizer, layout=layout, parts=parts, group=group, device=device, mesh=mesh)
+        return cls(model=model, optimizer=optimizer, layout=layout, parts=parts, group=group, device=device, grid=grid)
 
     @property
     def is_split(self) -> bool:

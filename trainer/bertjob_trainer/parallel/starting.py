@@ -6,9 +6,9 @@ from typing import Any, Final
 import torch
 
 from bertjob_tasks.errors import UnsupportedError
-from bertjob_trainer.group import Along, Group, connecting
+from bertjob_trainer.group import Along, Group
 from bertjob_trainer.heads import SentenceEmbedder
-from bertjob_trainer.parallel.axes import NAMES, Axes
+from bertjob_trainer.parallel.axes import Axes
 from bertjob_trainer.parallel.replicated import Replicated
 from bertjob_trainer.parallel.strategy import Arithmetic, Strategy
 from bertjob_trainer.state import TrainState
@@ -37,12 +37,13 @@ def start(model: Any, axes: Axes, *, group: Group, device: torch.device, weight_
     refuse_uncuttable(model, axes)
     # Late: these parts of torch take seconds to load, and whole copies need none of them.
     from bertjob_trainer.parallel import pipeline, sharded, tensor  # noqa: PLC0415
+    from bertjob_trainer.parallel.grid import grid_of  # noqa: PLC0415
     from bertjob_trainer.parallel.shards import layout_of  # noqa: PLC0415
     from bertjob_trainer.parallel.split_state import SplitState  # noqa: PLC0415
 
     spot = axes.spot(group.rank)
     layout = layout_of(model, axes=axes, spot=spot, holders=pipeline.holders(model, stages=axes.pipeline))
-    mesh = _mesh(axes, device=device, group=group)
+    grid = grid_of(axes, device=device, group=group)
     if spot is None:
         model.to("meta")
     else:
@@ -51,10 +52,10 @@ def start(model: Any, axes: Axes, *, group: Group, device: torch.device, weight_
         else:
             model.to(device)
         if axes.tensor > 1:
-            tensor.cut(model, mesh["tensor"])
+            tensor.cut(model, grid.along("tensor"))
         if axes.fsdp > 1:
-            sharded.cut(model, mesh["data", "fsdp"], sums=sums)
-    return SplitState.of(model, layout, group=group, mesh=mesh, weight_decay=weight_decay, device=device)
+            sharded.cut(model, grid.along("data", "fsdp"), sums=sums)
+    return SplitState.of(model, layout, group=group, grid=grid, weight_decay=weight_decay, device=device)
 
 
 def refuse_uncuttable(model: Any, axes: Axes) -> None:
@@ -100,7 +101,7 @@ def strategy_of(state: TrainState, *, group: Group, arithmetic: Arithmetic, num_
             sharded.Gradients(state.parts, spot, group),
             share=partial(axes.share, spot),
         )
-    copies = Along(rank=spot.data, world=axes.data, process_group=state.mesh.get_group("data"))
+    copies = Along(rank=spot.data, world=axes.data, process_group=state.grid.process_group("data"))
     gradients = SplitGradients(
         tuple(state.parts.values()),
         state.parts.get(WORDS),
@@ -110,16 +111,8 @@ def strategy_of(state: TrainState, *, group: Group, arithmetic: Arithmetic, num_
         sums=arithmetic.sums,
     )
     if axes.pipeline > 1:
-        stages = state.mesh.get_group("pipeline")
+        stages = state.grid.process_group("pipeline")
         passes: Any = pipeline.Passes(state.model, axes, spot, arithmetic, group=stages)
     else:
         passes = Passes(state.model, axes, spot, arithmetic)
     return Divided(passes, gradients, share=partial(axes.share, spot))
-
-
-def _mesh(axes: Axes, *, device: torch.device, group: Group) -> Any:
-    from torch.distributed.device_mesh import DeviceMesh  # noqa: PLC0415
-
-    ranks = torch.arange(axes.data * axes.ways).reshape(axes.shape)
-    with connecting(group):
-        return DeviceMesh(device.type, ranks, mesh_dim_names=NAMES)

@@ -12,8 +12,8 @@ from bertjob_trainer.report.analysis import Analysis, OfClass
 from bertjob_trainer.report.charts import Line, Mark
 from bertjob_trainer.report.style import CSS
 
-CANDIDATES: Final = "<!-- candidates -->"
-"""Where the step that optimizes may put its picture of the INT8 candidates."""
+_CANDIDATES: Final = ("<!-- candidates -->", "<!-- /candidates -->")
+"""Between these the step that optimizes puts its picture of the INT8 candidates."""
 _MOST_ROWS: Final = 60
 
 
@@ -50,7 +50,7 @@ def html(report: Report) -> str:
         _curves(report),
         _answers(report.analysis),
         _mistakes(report.analysis, report.texts),
-        CANDIDATES,
+        *_CANDIDATES,
         _section("Environment", _facts(report.environment)),
         _section("Job", f"<details><summary>every field, defaults filled in</summary>{_config(report.spec)}</details>"),
         f"<footer>The model is at {escape(report.model)}. Written by BertJob; this file needs nothing but itself.</footer>",
@@ -61,6 +61,17 @@ def html(report: Report) -> str:
     )
     body = "\n".join(parts)
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body><main>\n{body}\n</main></body></html>\n'
+
+
+def with_candidates(page: str, svg: str) -> str:
+    """Return the page with a picture of the INT8 candidates, in place of one that is there; a page without a place stays."""
+    begin, end = _CANDIDATES
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        return page
+    content = f'<div class="candidates">{svg}</div>'
+    return f"{before}{begin}\n{_section('INT8 candidates', content)}\n{end}{after}"
 
 
 def _section(title: str, content: str) -> str:
