@@ -67,7 +67,9 @@ def test_make_targets_exist() -> None:
     """Every ``make`` target that a page names is in the Makefile."""
     known = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {
-        target for page in PAGES for target in re.findall(r"(?:`|^    )make ([a-z0-9-]+)", page.read_text(), re.MULTILINE)
+        target
+        for page in PAGES
+        for target in re.findall(r"(?:`|^    )make ([a-z0-9-]+)", page.read_text(), re.MULTILINE)
     }
 
     assert {"demo", "demo-cluster", "test"} <= named <= known
