@@ -5,6 +5,7 @@ Where everything lies in object storage.
 
     PREFIX/jobs/NAMESPACE/NAME/RUN/checkpoints/step-00000500/{shards}, manifest.json   written in that order
                                   /checkpoints/LATEST                                  attempt and step, conditional put
+                                  /ledger/steps-00000001-00000500-....json, HEAD       samples of every step, in pieces
                                   /own-checkpoints/FOLDER/{token/files}, manifest.json of an own script, in that order
                                   /metrics.jsonl, events.out.tfevents...               how training went, for people and TensorBoard
                                   /model.json                                          result of training: the commit

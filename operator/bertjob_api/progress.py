@@ -27,6 +27,19 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """How long a process that stays alive stood still between two of its steps, in seconds, and where that time went."""
+
+    reason: str = api_field("Loss: another process was lost; Resize: processes came or went.", max_length=20)
+    seconds: float = api_field("From the last whole step to the end of the next one.", minimum=0)
+    detect: float = api_field("Until it noticed.", minimum=0)
+    place: float = api_field("Until the remaining nodes had agreed.", minimum=0)
+    form: float = api_field("Until the processes were connected.", minimum=0)
+    restore: float = api_field("Until all had the same state.", minimum=0)
+    first_step: float = api_field("The first step.", minimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far this pod's work is."""
 
@@ -47,5 +60,6 @@ class Progress:
         "Times this pod's workers were started again after a failure of their own.", default=0, minimum=0
     )
     last_checkpoint: Committed | None = api_field("Newest committed checkpoint.", default=None)
+    last_recovery: Recovered | None = api_field("Newest recovery of the reporting process.", default=None)
     workers: tuple[Worker, ...] = api_field("Training processes of this pod.", default=(), max_items=64)
     updated: float | None = api_field("Unix time in seconds of the newest report of a worker.", default=None, minimum=0)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bertjob_api.fields import api_field
+from bertjob_api.progress import Recovered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,9 @@ class TrainingStatus:
     restarts: int = api_field("Restarts after failures of the program.", default=0, minimum=0)
     disruptions: int = api_field("Restarts after losses of the infrastructure.", default=0, minimum=0)
     last_checkpoint: CheckpointStatus | None = api_field("Newest committed checkpoint.", default=None)
+    last_recovery: Recovered | None = api_field(
+        "How long the processes that stayed stood still when others were lost or came.", default=None
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,35 @@ import os
 import sys
 from collections.abc import Sequence
 
-from bertjob_cli import credentials, local, logs, predict, probe, render, report, run, status, validate
+from bertjob_cli import (
+    credentials,
+    ledger,
+    local,
+    logs,
+    plan_scale,
+    predict,
+    probe,
+    render,
+    report,
+    run,
+    status,
+    validate,
+)
 
-COMMANDS = (run, validate, render, credentials, status, logs, report, predict, probe, local)
+COMMANDS = (
+    run,
+    validate,
+    render,
+    plan_scale,
+    credentials,
+    status,
+    logs,
+    ledger,
+    report,
+    predict,
+    probe,
+    local,
+)
 """Modules with a command; each adds its parser and says what to call."""
 INTERRUPTED = 130
 """Source: POSIX shells, 128 + SIGINT."""

@@ -57,7 +57,23 @@ def training(progress: Mapping[str, Any]) -> str:
             parts.append(form.format(progress[key]))
     if progress.get("resumedFromStep"):
         parts.append(f"resumed from step {progress['resumedFromStep']}")
+    if (recovery := progress.get("lastRecovery")) is not None:
+        parts.append(recovered(recovery))
     return ", ".join(parts)
+
+
+def recovered(recovery: Mapping[str, Any]) -> str:
+    """Return how long processes stood still when others were lost or came, and what took longest."""
+    phases = {
+        "detect": "noticing",
+        "place": "agreeing",
+        "form": "connecting",
+        "restore": "state",
+        "firstStep": "first step",
+    }
+    slowest = max(phases, key=lambda phase: float(recovery.get(phase, 0)))
+    why = "a loss" if recovery.get("reason") == "Loss" else "a change of size"
+    return f"stood still {recovery['seconds']:.1f} s at {why} (most: {phases[slowest]} {recovery[slowest]:.1f} s)"
 
 
 def _fraction(percent: str | None) -> float:

@@ -29,7 +29,12 @@ class Saved:
 
     def __init__(self) -> None:
         self.states: list[tuple[int, dict[str, Tensor], dict[str, Any]]] = []
+        self.records: list[dict[str, bytes]] = []
         self.committed: Committed | None = None
+
+    def enclose(self, records: Mapping[str, bytes]) -> None:
+        """Keep the records."""
+        self.records.append(dict(records))
 
     def save(
         self,

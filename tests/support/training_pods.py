@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,13 @@ def job(command: tuple[str, ...], **training: Any) -> dict[str, Any]:
 class Pods:
     """The processes of one attempt; those still running are killed at the end."""
 
-    def __init__(self, folder: Path, spec: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, spec: dict[str, Any], *, env: Mapping[str, str] | None = None, modules: Path | None = None
+    ) -> None:
+        """Prepare; *env* is added to every process's, and *modules* is a folder that Python finds modules in."""
         self.folder = folder
+        self._more = dict(env or {})
+        self._modules = [] if modules is None else [str(modules)]
         self._spec = folder / "job.json"
         self._spec.write_text(json.dumps(spec))
         # Random, so that test runs on one machine do not meet on the fixed ports.
@@ -67,11 +72,11 @@ class Pods:
         self._start(str(index), "bertjob_trainer.supervisor", env)
 
     def _start(self, name: str, module: str, env: dict[str, str]) -> None:
-        paths = os.pathsep.join(str(ROOT / part) for part in ("operator", "trainer", "serving"))
+        paths = os.pathsep.join([*self._modules, *(str(ROOT / part) for part in ("operator", "trainer", "serving"))])
         base = {"PATH": os.environ["PATH"], "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "HOME": str(self.folder)}
         with (self.folder / f"{name}.log").open("ab") as log:
             argv = [sys.executable, "-m", module]
-            self._processes[name] = subprocess.Popen(argv, env={**base, **env}, stdout=log, stderr=log)
+            self._processes[name] = subprocess.Popen(argv, env={**base, **self._more, **env}, stdout=log, stderr=log)
 
     def signal(self, name: str | int, number: signal.Signals) -> None:
         """Send a signal to a supervisor, or to the store."""
@@ -130,9 +135,9 @@ class Pods:
 
 
 @contextmanager
-def running(folder: Path, spec: dict[str, Any]) -> Iterator[Pods]:
-    """Give the pods of one attempt with the store started."""
-    pods = Pods(folder, spec)
+def running(folder: Path, spec: dict[str, Any], **options: Any) -> Iterator[Pods]:
+    """Give the pods of one attempt with the store started; *options* as for ``Pods``."""
+    pods = Pods(folder, spec, **options)
     try:
         pods.start_store()
         yield pods

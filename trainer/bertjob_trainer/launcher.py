@@ -38,7 +38,7 @@ from bertjob_trainer.supervisor_http import FAILURES
 
 _log = logging.getLogger(__name__)
 
-_MONITOR_S: Final = 0.2
+_MONITOR_S: Final = 0.1
 _RESTARTS: Final = 1_000_000
 """Torch's own limit, out of the way: the budget decides."""
 _STORE_TROUBLES: Final = 20
@@ -70,7 +70,7 @@ def launch(config: Settings) -> Outcome:
             _log.warning("launcher: the rendezvous broke off (%s); this node joins again", error)
             time.sleep(1)
         finally:
-            handler.leave()
+            handler.close()
             logs.finish()
     return outcome.failed(termination.RETRY, reason="StoreUnreachable", message=_store_away(config))
 

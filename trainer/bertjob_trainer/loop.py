@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertjob_api.progress import Committed
-from bertjob_trainer import evaluations, losses, optim, order
+from bertjob_trainer import evaluations, ledger, losses, optim, order
 from bertjob_trainer.cadence import Cadence
 from bertjob_trainer.data import Dataset
 from bertjob_trainer.evaluations import Watch
@@ -26,9 +26,10 @@ from bertjob_trainer.parallel.starting import strategy_of
 from bertjob_trainer.parallel.strategy import Arithmetic, Loss, Work
 from bertjob_trainer.state import TrainState
 
-_LOSS, _STOP, _SAVE, _LEAVE, _FIRST_RANK = range(5)
+_LOSS, _STOP, _SAVE, _LEAVE, _TALLY = range(5)
+_FIRST_RANK = _TALLY + ledger.PARTS
 """Flags summed with the gradients: the loss, processes asked to stop, processes whose clock says save, processes called to
-another group, then one per rank that is 1 where the loss is not finite."""
+another group, the tally of the samples, then one per rank that is 1 where the loss is not finite."""
 
 _NO_ROWS: Final[NDArray[np.int64]] = np.zeros(0, dtype=np.int64)
 
@@ -48,6 +49,10 @@ class Saves(Protocol):
     @property
     def committed(self) -> Committed | None:
         """Return the newest commit, without waiting."""
+        ...
+
+    def enclose(self, records: Mapping[str, bytes]) -> None:
+        """Take files of the run, by name below its folder, that must be written before the next save is committed."""
         ...
 
     def save(
@@ -139,8 +144,7 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
     if _evaluated(config, state, io):
         save(config, state, io.saves, world=io.group.world)
     while not is_over(config, state):
-        started = time.monotonic()
-        micro_batches = config.order.micro_batches(state.step)
+        started, micro_batches = time.monotonic(), config.order.micro_batches(state.step)
         samples = np.concatenate(micro_batches)
         inputs = StepData(data, micro_batches, hiding=config.hiding, key=_key(config, state.step))
         words = torch.from_numpy(_NO_ROWS if state.model.is_tied else inputs.words).to(io.device)
@@ -151,8 +155,10 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         try:
             loss = strategy.accumulate(work)
 
-            # One sum over processes: gradients, loss, and what any process wants.
-            flags = _flags(io, loss=loss, is_stopped=is_stopped, step=state.step + 1)
+            # One sum over processes: gradients, loss, what was computed, and what any process wants.
+            share = [micro_batches[index] for index in strategy.share(len(micro_batches))]
+            tally = ledger.tally(share, step=state.step + 1)
+            flags = _flags(io, loss, tally, is_stopped=is_stopped, step=state.step + 1)
             sums = strategy.sum(words, flags=flags)
         except PeerLostError:  # the state is that of the last step still
             _rescue(config, state, io)
@@ -165,7 +171,7 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
             parameters["lr"] = optim.lr_at(state.step, schedule=config.schedule)
         state.optimizer.step()
         strategy.clear(words)
-        state.step += 1
+        state.stepped(samples, sums[_TALLY:_FIRST_RANK], world=io.group.world)
 
         # Evaluation, checkpoint, report; a process that is to end does not evaluate any more, the next one does.
         step = _noted(config, state, data, samples, loss=sums[_LOSS], seconds=time.monotonic() - started)
@@ -246,12 +252,12 @@ def _rescue(config: TrainConfig, state: TrainState, io: Io) -> None:
         save(config, state, io.rescues, world=io.group.world)
 
 
-def _flags(io: Io, *, loss: float, is_stopped: bool, step: int) -> list[float]:
+def _flags(io: Io, loss: float, tally: list[float], *, is_stopped: bool, step: int) -> list[float]:
     """Return what this process wants to be summed along with the gradients of a step."""
     is_due = io.cadence.is_due(step) and io.group.rank == 0
     is_called = io.is_called is not None and io.is_called()
     bad = [float(rank == io.group.rank and not _is_finite(loss)) for rank in range(io.group.world)]
-    return [loss, float(is_stopped), float(is_due), float(is_called), *bad]
+    return [loss, float(is_stopped), float(is_due), float(is_called), *tally, *bad]
 
 
 def _is_finite(value: float) -> bool:
@@ -273,9 +279,12 @@ def save(config: TrainConfig, state: TrainState, saves: Saves | None, *, world: 
     """Hand the state to *saves* in a world of so many processes; nothing when that is None or no step is done yet."""
     if state.step == 0:
         return
+    state.ledger.note_save(state.step)  # of whichever process saves
     tensors = state.gathered()
     if saves is None:
         return
+    since = saves.committed.step if saves.committed is not None else 0
+    saves.enclose(ledger.records(state.ledger, since=since))
     best = best_step(config, state)
     saves.save(
         tensors,

@@ -19,6 +19,8 @@ class Memory:
 
     is_called: Callable[[], bool] | None = None
     """Whether this worker is called to another round; None: it ends with its first one."""
+    is_warming: bool = False
+    """Whether only what needs no other process is to be done now: inputs, examples, the model before the first step."""
     digests: Mapping[str, str] | None = None
     examples: Examples | None = None
     checkpoints: Checkpoints | None = None

@@ -11,7 +11,7 @@ import torch
 
 from bertjob_api import names
 from bertjob_api.termination import EVICTED, OK, Result
-from bertjob_trainer import failures, precision, results, settings, staying, threads, training
+from bertjob_trainer import failures, precision, results, settings, staying, threads, training, warming
 from bertjob_trainer.group import Group, PeerLostError, RegroupError, formed, joined, neighbours
 from bertjob_trainer.machine import Machine, device_of
 from bertjob_trainer.memory import Memory
@@ -59,6 +59,8 @@ def _train_in_rounds(  # one more than six: what a process has, and what it stay
 ) -> Result | None:
     """Train from round to round in one process: whatever happens to others, model and optimizer stay in memory."""
     memory = Memory(is_called=lambda: stay.is_called)
+    warming.warm_up(given, stop, memory, device=device, pod=env[names.PLACES_ENV])
+    stay.ready()
     while (place := stay.next_place()) is not None:
         memory.recovery.reached("place", time.monotonic())
         log_as(place.rank)
@@ -68,8 +70,8 @@ def _train_in_rounds(  # one more than six: what a process has, and what it stay
                 memory.recovery.reached("form", time.monotonic())
                 return _train_in(group, here, env, stop, memory=memory, device=device)
         except PeerLostError as error:
-            memory.recovery.lost(time.monotonic())
             is_lost = not isinstance(error, RegroupError)
+            memory.recovery.lost(time.monotonic(), is_loss=is_lost)
             _log.info("round %d is left: %s", place.round, error)
         stay.leave(lost=is_lost)
     memory.rescue()

@@ -10,6 +10,7 @@ from torch import Tensor
 from bertjob_api.manifest import CheckpointManifest
 from bertjob_trainer.course import Course
 from bertjob_trainer.group import Group, from_first
+from bertjob_trainer.ledger import Ledger
 from bertjob_trainer.memory import Memory
 from bertjob_trainer.state import TrainState
 
@@ -46,6 +47,9 @@ def from_survivor(memory: Memory, *, group: Group, device: torch.device) -> int 
         memory.is_whole = memory.is_whole and state.step + 1 == best
         for tensor in state.tensors().values():
             group.broadcast(tensor, source=source)
+        told = from_first(group, state.ledger.to_json(), device=device, source=source)
+        if not (memory.is_whole and state.step + 1 == best):
+            state.ledger = Ledger.from_json(told)
         state.move_to(best - 1)
         memory.is_whole = True
     return state.step
@@ -68,7 +72,7 @@ def resume(state: TrainState, loads: Loads | None, *, group: Group, device: torc
     if meta is None:
         return None
     state.fill(tensors, int(meta["step"]), group=group)
-    state.course = Course.from_json(meta.get("course", ()))
+    state.continue_from(meta)
     return state.step
 
 

@@ -1,16 +1,19 @@
 """Everything that must survive a restart, named in one place."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bertjob_api.manifest import CorruptError
-from bertjob_trainer import optim
+from bertjob_trainer import ledger, optim
 from bertjob_trainer.course import Course
 from bertjob_trainer.group import Group
+from bertjob_trainer.ledger import Ledger
 
 MOMENTS: Final = ("exp_avg", "exp_avg_sq")
 
@@ -27,6 +30,8 @@ class TrainState:
     optimizer: torch.optim.AdamW
     step: int = 0
     """Optimizer steps that the model contains."""
+    ledger: Ledger = field(default_factory=Ledger)
+    """What those steps trained on."""
     course: Course = field(default_factory=Course)
     """How it came there."""
 
@@ -59,7 +64,7 @@ class TrainState:
 
     def meta(self) -> dict[str, Any]:
         """Return what is not a tensor, as JSON values."""
-        return {"step": self.step, "course": self.course.to_json()}
+        return {"step": self.step, "ledger": self.ledger.head, "course": self.course.to_json()}
 
     def restore(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         """Overwrite the state with a saved one of the same model, in place. Raises CorruptError for one of another model."""
@@ -68,9 +73,19 @@ class TrainState:
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(tensors[name])
+        self.continue_from(meta)
+
+    def continue_from(self, meta: Mapping[str, Any]) -> None:
+        """Say that the tensors are those of a checkpoint with this ``meta``."""
+        self.ledger = Ledger(meta.get("ledger", ledger.START))
         self.move_to(int(meta["step"]))
         if "course" in meta:
             self.course = Course.from_json(meta["course"])
+
+    def stepped(self, samples: NDArray[np.int64], tally: Sequence[float], *, world: int) -> None:
+        """Say that the tensors contain one step more, and write down what it trained on (``Ledger.add``)."""
+        self.step += 1
+        self.ledger.add(samples, tally, step=self.step, world=world)
 
     def fill(self, tensors: Mapping[str, Tensor] | None, step: int, *, group: Group) -> None:
         """

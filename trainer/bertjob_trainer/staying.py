@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from bertjob_api import names
-from bertjob_trainer.elastic.places import Free, Place, Places
+from bertjob_trainer.elastic.places import NO_ROUND, Free, Place, Places
 from bertjob_trainer.forming import Connections
 from bertjob_trainer.stop import Stop
 
@@ -34,9 +34,13 @@ class Stay:
         self._in_group = False
         threading.Thread(target=self._watch, name="staying", daemon=True).start()
 
+    def ready(self) -> None:
+        """Say that this worker has all that it needs for its first round."""
+        self._places.say_free(self._local_rank, Free(pid=os.getpid(), round=NO_ROUND, lost=False))
+
     def next_place(self) -> Place | None:
         """Return the place in the next round once it is given; None: asked to stop instead."""
-        last = self._place.round if self._place is not None else 0
+        last = self._place.round if self._place is not None else NO_ROUND
         while not self._stop.asked:
             place = self._places.place(self._local_rank)
             if place is not None and place.round > last:

@@ -6,6 +6,7 @@ Every stage is a no-op when its output is there, so starting a worker again afte
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -23,6 +24,8 @@ from bertjob_trainer import (
     evaluations,
     heads,
     inputs,
+    ledger,
+    ledger_files,
     loop,
     losses,
     masked_heads,
@@ -56,16 +59,14 @@ _log = logging.getLogger(__name__)
 
 def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> Result | None:
     """
-    Return the result of the job's training, the same in every process; None: stopped on request, after saving.
+    Return the result of the job's training, the same in every process; None: stopped on request, after saving, or warmed up.
 
     What *memory* holds is not read or built again, and it holds everything afterwards.
     """
     job, first = given.job, machine.group.rank == 0
 
     # Inputs: one process of each pod downloads, and the run is named by what was found.
-    if given.local_rank == 0:
-        inputs.fetch(job, given.scratch)
-    machine.group.barrier()
+    _fetch(given, machine, memory)
     paths = inputs.locate(job, given.scratch)
     run = _run_of(job, paths, machine, memory)
 
@@ -76,16 +77,13 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
         return done
 
     # Model, data and state: of a survivor, else of the newest checkpoint, else of the source.
-    config = BertConfig.from_dict(bert_config.read(paths.model)).with_dropout(job.spec.training.dropout)
-    folder = inputs.encoded_folder(job, run.digests, given.scratch)
-    examples = memory.examples or inputs.encode(paths, job, config=config, folder=folder)
-    if memory.state is None or memory.state.is_split:  # parts of another grid are of no use
-        built = build_model(job, paths, examples, config=config)
-        memory.state, memory.is_whole = _start(job, built, machine), False
-    state = memory.state
-    keep = job.spec.training.checkpoint.keep
-    checkpoints = memory.checkpoints or Checkpoints(run.storage, run.uri, keep, given.attempt, run.id)
-    memory.examples, memory.checkpoints = examples, checkpoints
+    _build(given, run, paths, machine, memory)
+    if memory.is_warming:
+        return None
+    state, examples, checkpoints = memory.state, memory.examples, memory.checkpoints
+    assert state is not None
+    assert examples is not None
+    assert checkpoints is not None
     start = _begin(memory, machine)
     _log.info("%s: %d processes, %s, from step %d", run.id, machine.group.world, machine.dtype, start)
 
@@ -102,6 +100,9 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
 
     # The model to publish, evaluation, publication, commit.
     publishing.settle(checkpoints)
+    if first:
+        since = checkpoints.committed.step if checkpoints.committed is not None else 0
+        ledger_files.write(run.storage, run.uri, ledger.records(state.ledger, since=since))
     chosen = publishing.choose(state, plan.watch, checkpoints, machine)
     finished = publishing.finish(state, chosen, plan.watch, examples, machine, start=start)
     _log.info("%s", "; ".join((f"trained {state.step} steps", *finished.reasons)))
@@ -120,6 +121,30 @@ def _begin(memory: Memory, machine: Machine) -> int:
     state.course.started(start, now=time.time(), values={"processes": group.world})
     memory.recovery.reached("restore", time.monotonic())
     return start
+
+
+def _build(given: Settings, run: Run, paths: Paths, machine: Machine, memory: Memory) -> None:
+    """Put into *memory* what it lacks of examples, checkpoints and the state before the first step."""
+    job = given.job
+    config = BertConfig.from_dict(bert_config.read(paths.model)).with_dropout(job.spec.training.dropout)
+    folder = inputs.encoded_folder(job, run.digests, given.scratch)
+    memory.examples = memory.examples or inputs.encode(paths, job, config=config, folder=folder)
+    keep = job.spec.training.checkpoint.keep
+    memory.checkpoints = memory.checkpoints or Checkpoints(run.storage, run.uri, keep, given.attempt, run.id)
+    if memory.is_warming and job.spec.training.parallelism.is_cut:
+        return  # which part it gets is told by the world
+    if memory.state is None or memory.state.is_split:  # parts of another grid are of no use
+        built = build_model(job, paths, memory.examples, config=config)
+        memory.state, memory.is_whole = _start(job, built, machine), False
+
+
+def _fetch(given: Settings, machine: Machine, memory: Memory) -> None:
+    """Let one process of each pod download the inputs; nothing for workers that stay alive: they did while they warmed up."""
+    if memory.is_warming or memory.digests is not None:
+        return
+    if given.local_rank == 0:
+        inputs.fetch(given.job, given.scratch)
+    machine.group.barrier()
 
 
 def is_rescuer(given: Settings) -> bool:
@@ -235,7 +260,8 @@ def _train(given: Settings, run: Run, memory: Memory, machine: Machine, stop: St
         recovered = memory.recovery.stepped(time.monotonic()) if step is not None else None
         if recovered is not None:
             _log.info("%s", recovered)
-        reporter.report(meter.progress(step, committed=saves.committed if saves is not None else None))
+        progress = meter.progress(step, committed=saves.committed if saves is not None else None)
+        reporter.report(replace(progress, last_recovery=memory.recovery.newest))
         if chronicle is not None:
             chronicle.note(state.course)
 

@@ -30,6 +30,11 @@ class Parallelism:
     pipeline: int = api_field("Pipeline stages, at most as many as layers.", default=1, minimum=1, maximum=64)
     fsdp: int = api_field("Ways in which parameters are sharded.", default=1, minimum=1, maximum=65536)
 
+    @property
+    def is_cut(self) -> bool:
+        """Return whether one copy of the model needs several processes."""
+        return self.tensor * self.pipeline * self.fsdp > 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:

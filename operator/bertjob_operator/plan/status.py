@@ -92,11 +92,13 @@ def _training(seen: Observed) -> TrainingStatus | None:
     reports = [seen.progress[name] for name in sorted(running & seen.progress.keys())]
     reports = [report for report in reports if report.rank is not None]
     newest = _with_report(base, min(reports, key=_rank)) if reports else base
+    recovered = [report.last_recovery for report in reports if report.last_recovery is not None]
     restarts = attempts.num_failures(seen) + sum(report.restarts for report in seen.progress.values())
     return replace(
         _with_result(newest, seen),
         restarts=max(base.restarts, restarts),
         disruptions=max(base.disruptions, attempts.num_disruptions(seen)),
+        last_recovery=recovered[0] if recovered else base.last_recovery,
     )
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from support import training_pods
+from support import training_pods, undisturbed
 from support.workers import a_toy_job
 
 from bertjob_api import termination
@@ -34,6 +34,7 @@ def test_two_nodes_train_through_a_lost_worker(tmp_path: Path) -> None:
     assert result.failure is None
     assert result.artifact is not None
     assert result.steps == 60 * 8
+    undisturbed.assert_equals_undisturbed(tmp_path, job)
     assert result.metrics is not None
 
 
@@ -50,6 +51,7 @@ def test_eviction_saves_and_a_new_pod_goes_on(tmp_path: Path) -> None:
         assert again["resumedFromStep"] >= step
         assert pods.wait(3) == 0, pods.logs()
         assert result_of(pods, 3).steps == 100 * 8
+    undisturbed.assert_equals_undisturbed(tmp_path, job)
 
 
 def test_bad_data_is_the_users(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """Survivors stay alive: real training under supervisors and launchers, with processes lost, hung, stopped and added."""
 
+import itertools
 import os
 import re
 import signal
 from pathlib import Path
 from typing import Any
 
-from support import training_pods, waiting
+from support import training_pods, undisturbed, waiting
 from support.training_pods import Pods
 from support.workers import a_toy_job
 
@@ -40,8 +41,9 @@ def steps_of(pods: Pods, index: int) -> int | None:
 
 
 def test_survivor_stays_when_a_worker_is_killed(tmp_path: Path) -> None:
-    """The survivor's process goes on, the lost worker is a new one, and nothing was read from or written to checkpoints."""
-    with training_pods.running(tmp_path, a_long_job(tmp_path, replicas=2)) as pods:
+    """The survivor's process goes on without checkpoints, the lost worker is a new one, and each sample was trained once."""
+    spec = a_long_job(tmp_path, replicas=2)
+    with training_pods.running(tmp_path, spec) as pods:
         for index in (2, 3):
             pods.start(index)
         survivor, lost = (stepping(pods, index, world=2) for index in (3, 2))
@@ -59,6 +61,7 @@ def test_survivor_stays_when_a_worker_is_killed(tmp_path: Path) -> None:
     assert "stepping again after" in pods.log(3), logs
     assert steps_of(pods, 2) == steps_of(pods, 3) == 800
     assert not [path for path in tmp_path.glob("storage/**/checkpoints/*") if path.is_dir()], logs
+    undisturbed.assert_equals_undisturbed(tmp_path, spec)
 
 
 def test_same_process_goes_on_alone_and_takes_a_new_node_in(tmp_path: Path) -> None:
@@ -78,6 +81,29 @@ def test_same_process_goes_on_alone_and_takes_a_new_node_in(tmp_path: Path) -> N
     assert pid_of(before) == pid_of(alone) == pid_of(both), logs
     assert joined["resumedFromStep"] >= alone["step"], logs
     assert both["restarts"] == 0, logs
+
+
+def test_survivor_goes_on_while_a_new_worker_makes_itself_ready(tmp_path: Path) -> None:
+    """Where the job may be smaller the survivor trains on alone at once, and takes the new worker in when that is ready."""
+    spec = a_long_job(tmp_path, epochs=1000, replicas=2, elastic={"min": 1, "max": 2})
+    with training_pods.running(tmp_path, spec) as pods:
+        for index in (2, 3):
+            pods.start(index)
+        survivor, lost = (stepping(pods, index, world=2) for index in (3, 2))
+        os.kill(pid_of(lost), signal.SIGKILL)
+        stepping(pods, 3, world=1, after=lost["step"])
+        successor_of(pods, pid_of(lost))
+        both = stepping(pods, 3, world=2, after=lost["step"])
+        for index in (2, 3):
+            pods.signal(index, signal.SIGTERM)
+        codes, logs = [pods.wait(2), pods.wait(3)], pods.logs()
+
+    assert codes == [143, 143], logs
+    assert pid_of(both) == pid_of(survivor), logs
+    assert both["restarts"] == 0, logs
+    assert both["lastRecovery"]["seconds"] > 0, logs
+    worlds = [entry.world for entry in undisturbed.assert_equals_undisturbed(tmp_path, spec, steps=both["step"])]
+    assert "212" in "".join(str(world) for world, _ in itertools.groupby(worlds)), logs
 
 
 def test_hung_worker_is_ended_and_the_survivor_stays(tmp_path: Path) -> None:
@@ -141,6 +167,6 @@ def test_neighbour_in_the_same_pod_stays_through_two_losses(tmp_path: Path) -> N
 
 def successor_of(pods: Pods, pid: int) -> int:
     """Return the process that was started in place of another, once the launcher tells."""
-    found = waiting.eventually(lambda: re.findall(r"rank 0 \(pid (\d+), new\)", pods.log(2)))
+    found = waiting.eventually(lambda: re.findall(r"a new worker .* \(pid (\d+)\)", pods.log(2)))
     assert int(found[-1]) != pid
     return int(found[-1])

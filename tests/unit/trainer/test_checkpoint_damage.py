@@ -94,6 +94,19 @@ def test_damaged_newest_is_passed_over(
     assert chosen(run) == 4
 
 
+@pytest.mark.parametrize("seed", range(16))
+def test_newest_of_what_is_left_is_chosen(run: str, seed: int) -> None:
+    """Of many damages at once, none is resumed from: the newest untouched checkpoint is, or none where all are damaged."""
+    dice, damaged = dice_of(seed), set[int]()
+    for _ in range(dice.randint(1, 5)):
+        step, damage = dice.choice(STEPS), dice.choice((truncate, flip, delete, lengthen))
+        files = [path for path in sorted(folder_of(run, step).iterdir()) if path.stat().st_size]
+        if files:
+            damage(dice.choice(files), dice)
+            damaged.add(step)
+    assert chosen(run) == max(set(STEPS) - damaged, default=None)
+
+
 def test_warning_says_what_was_found(run: str, caplog: pytest.LogCaptureFixture) -> None:
     """The log names folder, file, got and expected."""
     (shard,) = folder_of(run, 6).glob("shard-*")

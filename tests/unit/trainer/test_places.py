@@ -18,6 +18,7 @@ from bertjob_trainer.staying import Stay
 from bertjob_trainer.stop import Stop
 
 CPU = torch.device("cpu")
+LEDGER = b'{"head":"ab","entries":[]}'
 
 
 def a_place(round_: int) -> Place:
@@ -97,10 +98,16 @@ class Peers:
         tensor += self._others
 
     def broadcast(self, tensor: Tensor, *, source: int = 0) -> None:
-        """Give ones, as every other process would."""
+        """Give ones, and the ledger of a model with a step, as every other process would."""
         self.sources.append(source)
         self._on_broadcast(len(self.sources))
-        if source != self.rank:
+        if source == self.rank:
+            return
+        if tensor.dtype == torch.int64:
+            tensor.fill_(len(LEDGER))
+        elif tensor.dtype == torch.uint8:
+            tensor.copy_(torch.frombuffer(bytearray(LEDGER), dtype=torch.uint8))
+        else:
             tensor.fill_(1.0)
 
     def barrier(self) -> None:
@@ -134,6 +141,7 @@ def test_most_advanced_state_wins(
     if source:
         assert all(tensor.eq(1).all() for tensor in state.tensors().values())
         assert state.step == step
+        assert state.ledger.head == "ab"
 
 
 def test_half_written_state_is_never_offered() -> None:

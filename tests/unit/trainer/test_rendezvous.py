@@ -39,7 +39,7 @@ def nodes(store: dict[str, Any]) -> Iterator[list[Rendezvous]]:
         thread.join()
     yield found
     for node in found:
-        node.leave()
+        node.close()
 
 
 def _age(node: Rendezvous) -> None:

@@ -44,10 +44,12 @@ class Checkpoints:
 
         """
         self._storage = storage
+        self._run_uri = run_uri
         self._root = checkpoint_root(run_uri)
         self._keep = keep
         self._attempt = attempt
         self._run = run
+        self._records: Mapping[str, bytes] = {}
         self._damaged: set[int] = set()
         self._buffers = Buffers()
         self._uploads = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -114,6 +116,10 @@ class Checkpoints:
         self._forget()
         return state
 
+    def enclose(self, records: Mapping[str, bytes]) -> None:
+        """Take files of the run, by name below its folder, that are written before the next save is committed."""
+        self._records = {uris.join(self._run_uri, name): content for name, content in records.items()}
+
     def save(
         self,
         state: Mapping[str, torch.Tensor],
@@ -155,7 +161,8 @@ class Checkpoints:
             samples_seen=samples_seen,
             files=(),
         )
-        draft = save.Draft(header=header, tensors=self._buffers.fill(state), meta=dict(meta))
+        draft = save.Draft(header=header, tensors=self._buffers.fill(state), meta=dict(meta), records=self._records)
+        self._records = {}
         self._pending = self._uploads.submit(
             save.write, self._storage, self._root, draft, keep=self._keep, damaged=frozenset(self._damaged)
         )

@@ -5,7 +5,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class Draft:
     """Contiguous, on the CPU, unchanged until it is written."""
     meta: Mapping[str, Any]
     """JSON values; ``pinned`` among them lists older steps whose checkpoints are still needed."""
+    records: Mapping[str, bytes] = field(default_factory=dict)
+    """Other files of the run that must be there before the commit: URI -> content."""
 
 
 def write(storage: Storage, root: str, draft: Draft, *, keep: int, damaged: Collection[int]) -> Committed:
@@ -56,6 +58,8 @@ def write(storage: Storage, root: str, draft: Draft, *, keep: int, damaged: Coll
     refuse_outdated(_pointer(storage, root)[0], draft.header)
     folder = uris.join(root, step_folder(draft.header.step))
     written = _upload(storage, folder, draft)
+    for uri, content in draft.records.items():
+        storage.put(uri, content)
     if not _commit(storage, folder, written, replace=draft.header.step in damaged):
         for entry in written.files:
             storage.delete(uris.join(folder, entry.path))

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 _CALL: Final = "call"
+NO_ROUND: Final = 0
+"""What a new worker says it is free of once it is ready for its first place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,10 @@ class Places:
     def give(self, local_rank: int, place: Place) -> None:
         """Tell a worker its place."""
         self._write(f"place-{local_rank}", asdict(place))
+
+    def forget(self, local_rank: int) -> None:
+        """Take back the place of a worker that is lost: its successor waits for one of its own."""
+        (self._folder / f"place-{local_rank}").unlink(missing_ok=True)
 
     def place(self, local_rank: int) -> Place | None:
         """Return the newest place that a worker was given; None: none was."""

@@ -1,7 +1,7 @@
 """
 How the nodes of an attempt find each other: torch's c10d rendezvous on a store that may come and go.
 
-What torch's own handler lacks, each measured to matter: it notices a node that died without its workers' help; it keeps the
+What torch's own handler lacks, each measured to matter: it notices within milliseconds that a node died; it keeps the
 workers training while the store is restarted, and puts the membership back into the new one; it leaves at once when told to; it
 tells late nodes how the attempt ended.
 
@@ -9,6 +9,7 @@ Touches private parts of torch 2.13 (``_state_holder``, ``_op_executor``): teste
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -25,11 +26,15 @@ from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import C10dRen
 from torch.distributed.elastic.rendezvous.dynamic_rendezvous import (
     DynamicRendezvousHandler,
     RendezvousBackend,
+    RendezvousSettings,
     RendezvousTimeout,
+    _NodeDesc,
     _RendezvousExitOp,
 )
 
+from bertjob_trainer.elastic.membership import Membership
 from bertjob_trainer.elastic.outcome import FinishedError, Outcome
+from bertjob_trainer.elastic.pulse import Pulse
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +43,7 @@ MISSED_KEEP_ALIVES: Final = 3
 """A node that is silent for 6 s is gone. Heartbeats carry the wall clock, so nodes' clocks must agree within some seconds."""
 LAST_CALL_S: Final = 5
 """Wait for more nodes once the fewest are there; with all of them there is none."""
-QUICK_LAST_CALL_S: Final = 1
+QUICK_LAST_CALL_S: Final = 0.25
 """The same where workers stay alive: for them another round soon after costs less than waiting in this one."""
 JOIN_S: Final = 900
 _READ_S: Final = 30
@@ -101,6 +106,7 @@ class Rendezvous(DynamicRendezvousHandler):  # type: ignore[misc]
     """One node's part in the rendezvous of an attempt."""
 
     _backend: StoreBackend
+    _pulse: Pulse
     _agreed: Any = None
     """Newest state that has this node among its participants."""
     _world: int = 0
@@ -110,7 +116,13 @@ class Rendezvous(DynamicRendezvousHandler):  # type: ignore[misc]
 
     @classmethod
     def join(
-        cls, backend: StoreBackend, *, run_id: str, nodes: tuple[int, int], address: str, last_call_s: int = LAST_CALL_S
+        cls,
+        backend: StoreBackend,
+        *,
+        run_id: str,
+        nodes: tuple[int, int],
+        address: str,
+        last_call_s: float = LAST_CALL_S,
     ) -> "Rendezvous":
         """
         Return a handler. Nothing is sent yet.
@@ -123,18 +135,18 @@ class Rendezvous(DynamicRendezvousHandler):  # type: ignore[misc]
             last_call_s: seconds to wait for more nodes once the fewest are there.
 
         """
-        handler: Rendezvous = cls.from_backend(
+        settings = RendezvousSettings(
             run_id,
-            None,
-            backend,
-            nodes[0],
-            nodes[1],
-            address,
+            *nodes,
             RendezvousTimeout(join=timedelta(seconds=JOIN_S), last_call=timedelta(seconds=last_call_s)),
-            keep_alive_interval=KEEP_ALIVE_S,
+            keep_alive_interval=timedelta(seconds=KEEP_ALIVE_S),
             keep_alive_max_attempt=MISSED_KEEP_ALIVES,
         )
-        handler._backend = backend  # our own class
+        pulse = Pulse(address)
+        membership = Membership(backend, settings, pulse)
+        node = _NodeDesc(address, os.getpid(), pulse.port)  # by which the others find the pulse
+        handler = cls(node, settings, backend.name, None, membership)
+        handler._backend, handler._pulse = backend, pulse  # our own class
         return handler
 
     def next_rendezvous(self) -> RendezvousInfo:
@@ -162,6 +174,7 @@ class Rendezvous(DynamicRendezvousHandler):  # type: ignore[misc]
                 continue
             self._world, self.lost = found.world_size, False
             self._agreed = self._state_holder.state
+            self._state_holder.follow()
             return found
 
     def num_nodes_waiting(self) -> int:
@@ -178,6 +191,8 @@ class Rendezvous(DynamicRendezvousHandler):  # type: ignore[misc]
             self._note_back()
             if self._this_node in state.participants:
                 self._agreed = state
+            self._state_holder.follow()
+            self._state_holder.expect((*state.participants, *state.wait_list))
             left = max(0, self._world - len(state.participants))
             self.lost = left > 0
             changes = len(state.wait_list) + left + (self._this_node not in state.participants)
@@ -195,8 +210,13 @@ class Rendezvous(DynamicRendezvousHandler):  # type: ignore[misc]
             self._state_holder.sync()
             return len(self._state_holder.state.participants)
 
+    def close(self) -> None:
+        """Leave for good."""
+        self.leave()
+        self._pulse.close()
+
     def leave(self) -> None:
-        """Leave the rendezvous now, so that the others need not wait for this node's heartbeats to stop."""
+        """Leave the rendezvous now, so that the others need not wait for this node; it may come back."""
         self._stop_heartbeats()
         try:
             with self._heartbeat_lock:

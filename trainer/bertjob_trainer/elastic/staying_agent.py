@@ -1,7 +1,8 @@
 """
 The agent whose workers stay alive: of a round that ends, only the lost workers are started again.
 
-The others leave their group, keep model and optimizer in memory, and are given their place in the next round. Touches
+The others leave their group, keep model and optimizer in memory, and are given their place in the next round. A new worker loads
+and reads all it needs before its node asks to join, so that nobody waits for it. Touches
 ``subprocess_handlers`` and ``_running_local_ranks`` of torch's ``SubprocessContext`` (torch 2.13), which starts all workers of a
 node or none.
 """
@@ -13,13 +14,15 @@ import time
 from typing import Any, Final
 
 from torch.distributed.elastic.agent.server.api import RunResult, Worker, WorkerGroup, WorkerState
+from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing.subprocess_handler import get_subprocess_handler
 
 from bertjob_api import termination
 from bertjob_trainer.elastic import outcome
 from bertjob_trainer.elastic.agent import Agent
 from bertjob_trainer.elastic.budget import after_failure
-from bertjob_trainer.elastic.places import Free, Place, Places
+from bertjob_trainer.elastic.outcome import FinishedError
+from bertjob_trainer.elastic.places import NO_ROUND, Free, Place, Places
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +31,18 @@ _RELEASE_S: Final = 120.0
 _SILENCE_S: Final = 15.0
 """A worker that has not beaten for so long hangs."""
 _POLL_S: Final = 0.02
+_NO_STORE: Final = object()
+"""Workers get the store's address with their place."""
+
+
+def _number_provisionally(group: WorkerGroup) -> None:
+    """Give the workers of one node numbers to start with, as if it were alone; their place tells the real ones."""
+    count = group.spec.local_world_size
+    group.store, group.group_rank, group.group_world_size = _NO_STORE, 0, 1
+    group.master_addr, group.master_port = "", 0
+    for worker in group.workers:
+        worker.global_rank = worker.role_rank = worker.local_rank
+        worker.world_size = worker.role_world_size = count
 
 
 class StayingAgent(Agent):
@@ -38,6 +53,10 @@ class StayingAgent(Agent):
         super().__init__(*args, **kwargs)
         self._places = places
         self._round = 0
+        self._round_of: dict[int, int] = {}
+        """The newest round that a process was given a place in, by its id."""
+        self._new: set[int] = set()
+        """Local ranks of the workers that were started since the newest round began."""
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         self._end_hung()
@@ -72,6 +91,8 @@ class StayingAgent(Agent):
 
     def _restart_workers(self, worker_group: WorkerGroup) -> None:
         """Take the workers from their round into the next one; those that are lost are started again."""
+        if self._death is not None:
+            self._rendezvous_handler.leave()  # where there is room the others go on without this node meanwhile
         self._release()
         worker_group.state = WorkerState.STOPPED
         self._initialize_workers(worker_group)
@@ -88,30 +109,63 @@ class StayingAgent(Agent):
                     self._kill(local_rank, f"did not leave its round within {_RELEASE_S:g} s")
             time.sleep(_POLL_S)
 
-    def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
-        staying = self._staying() if self._pcontext is not None else set()
-        self._round += 1
-        for worker in worker_group.workers:
-            self._places.give(worker.local_rank, self._place(worker, worker_group))
-        if not staying:
-            self._shutdown(timeout=0)
-            pids: dict[int, Any] = super()._start_workers(worker_group)
-            return pids
+    def _rendezvous(self, worker_group: WorkerGroup) -> None:
+        """Meet the other nodes, with workers that have loaded and read all they need: nobody waits for one that still starts."""
+        self._start_missing(worker_group)
+        while set(self._alive()) - self._staying() or self._first_death(worker_group) is not None:
+            self._end_hung()
+            dead = self._first_death(worker_group)
+            if dead is not None:
+                self._death = dead
+                self._judge_or_end()
+                self._start_missing(worker_group)
+            time.sleep(_POLL_S)
+        super()._rendezvous(worker_group)
+
+    def _judge_or_end(self) -> None:
+        """Decide whether a worker that died before it had a place is started again. Raises FinishedError when it is not."""
+        self._judge()
+        if self._remaining_restarts == 0:
+            assert self.outcome is not None
+            if self.outcome.code == termination.USER_ERROR:
+                self._rendezvous_handler.shutdown()  # for the other nodes too
+            raise FinishedError(self.outcome)
+
+    def _start_missing(self, worker_group: WorkerGroup) -> None:
+        """Start the workers that do not run; they make themselves ready and wait for their place."""
+        missing = [each for each in worker_group.workers if each.local_rank not in self._alive()]
+        if not missing:
+            return
         self._result_file.unlink(missing_ok=True)
         self._death = None
-        self._started = time.monotonic()
-        for worker in worker_group.workers:
-            if worker.local_rank in staying:
-                self._logs.renumber(worker.local_rank, worker.global_rank)
-            else:
+        self._new = {worker.local_rank for worker in missing}
+        for worker in missing:
+            self._places.forget(worker.local_rank)
+        if self._pcontext is None:
+            _number_provisionally(worker_group)
+            LocalElasticAgent._start_workers(self, worker_group)  # noqa: SLF001  # ours tells a world that there is not yet
+        else:
+            for worker in missing:
                 self._start_again(worker, worker_group)
         self._logs.started()
-        assert self._pcontext is not None
-        pids = self._pcontext.pids()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._outside.on_signal)
+
+    def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
+        """Give the workers, which all run and are ready, their places."""
+        assert self._pcontext is not None, "workers are started before the rendezvous; this is a bug"
+        self._round += 1
+        self._started = time.monotonic()
+        pids: dict[int, Any] = self._pcontext.pids()
+        for worker in worker_group.workers:
+            self._places.give(worker.local_rank, self._place(worker, worker_group))
+            self._logs.renumber(worker.local_rank, worker.global_rank)
+            self._round_of[pids[worker.local_rank]] = self._round
         ranks = ", ".join(
-            f"{each.global_rank} (pid {pids[each.local_rank]}, {'stays' if each.local_rank in staying else 'new'})"
+            f"{each.global_rank} (pid {pids[each.local_rank]}, {'new' if each.local_rank in self._new else 'stays'})"
             for each in worker_group.workers
         )
+        self._new = set()
         _log.info("launcher: world of %d, rank %s", worker_group.workers[0].world_size, ranks)
         return pids
 
@@ -154,6 +208,8 @@ class StayingAgent(Agent):
             numa_options=None,
         )
         context._running_local_ranks.add(local_rank)  # noqa: SLF001  # torch never starts one alone
+        pid = context.subprocess_handlers[local_rank].proc.pid
+        _log.info("launcher: a new worker of local rank %d makes itself ready (pid %d)", local_rank, pid)
 
     def _alive(self) -> dict[int, int]:
         """Return the process id of each worker that runs, by its local rank."""
@@ -161,14 +217,17 @@ class StayingAgent(Agent):
         return {local: each.proc.pid for local, each in handlers.items() if each.proc.poll() is None}
 
     def _freed(self) -> list[Free]:
-        found = [self._places.free(local, pid=pid, round_=self._round) for local, pid in self._alive().items()]
-        return [each for each in found if each is not None]
+        return [each for each in self._words().values() if each is not None]
 
     def _staying(self) -> set[int]:
-        """Return the local ranks of the workers that live and have left the round."""
-        alive = self._alive()
+        """Return the local ranks of the workers that live and wait for a place: they have left their round, or are new and ready."""
+        return {local_rank for local_rank, word in self._words().items() if word is not None}
+
+    def _words(self) -> dict[int, Free | None]:
+        """Return what each worker that lives has said since it got its newest place, by its local rank."""
         return {
-            local for local, pid in alive.items() if self._places.free(local, pid=pid, round_=self._round) is not None
+            local_rank: self._places.free(local_rank, pid=pid, round_=self._round_of.get(pid, NO_ROUND))
+            for local_rank, pid in self._alive().items()
         }
 
     def _end_hung(self) -> None:

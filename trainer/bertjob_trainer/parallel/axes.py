@@ -11,6 +11,7 @@ from typing import Final
 
 from bertjob_api.spec import Parallelism
 from bertjob_tasks.errors import UnsupportedError
+from bertjob_trainer.order import dealt
 
 NAMES: Final = ("data", "fsdp", "pipeline", "tensor")
 """The grid's dimensions, the last one counting fastest."""
@@ -48,6 +49,11 @@ class Axes:
         rest, pipeline = divmod(rest, self.pipeline)
         data, fsdp = divmod(rest, self.fsdp)
         return Spot(data=data, fsdp=fsdp, pipeline=pipeline, tensor=tensor, stream=data * self.fsdp + fsdp)
+
+    def share(self, spot: "Spot", count: int) -> tuple[int, ...]:
+        """Return which of *count* micro-batches the process at *spot* answers for: one of those that compute one together."""
+        is_first = spot.tensor == 0 and spot.pipeline == 0
+        return dealt(count, rank=spot.stream, world=self.streams) if is_first else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

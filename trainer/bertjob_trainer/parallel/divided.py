@@ -27,8 +27,12 @@ class SumsAndClips(Protocol):
 class Divided:
     """Passes of one strategy, and what becomes of their gradients."""
 
-    def __init__(self, passes: Callable[[Work], float], gradients: SumsAndClips) -> None:
+    def __init__(
+        self, passes: Callable[[Work], float], gradients: SumsAndClips, *, share: Callable[[int], tuple[int, ...]]
+    ) -> None:
+        """Prepare; *share* tells which of so many micro-batches this process answers for (``Strategy.share``)."""
         self._passes = passes
+        self.share = share
         self._gradients = gradients
         self.sum = gradients.sum
         self.clip = gradients.clip
@@ -69,6 +73,10 @@ class Onlooker:
     def __init__(self, world: Group, *, device: torch.device) -> None:
         self._world = world
         self._device = device
+
+    def share(self, count: int) -> tuple[int, ...]:  # noqa: ARG002
+        """Return none."""
+        return ()
 
     def accumulate(self, work: Work) -> float:  # noqa: ARG002
         """Compute nothing."""

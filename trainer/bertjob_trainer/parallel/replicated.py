@@ -25,9 +25,13 @@ class Replicated:
         """See ``Strategy.sent_bytes``."""
         return self._gradients.sent_bytes
 
+    def share(self, count: int) -> tuple[int, ...]:
+        """Return those dealt to this process."""
+        return dealt(count, rank=self._group.rank, world=self._group.world)
+
     def accumulate(self, work: Work) -> float:
         """Compute the micro-batches dealt to this process."""
-        mine = dealt(len(work.micro_batches), rank=self._group.rank, world=self._group.world)
+        mine = self.share(len(work.micro_batches))
         return sum(backward(self._model, work, index, self._arithmetic) for index in mine)
 
     def sum(self, rows: Tensor, *, flags: Sequence[float]) -> list[float]:

@@ -1,5 +1,6 @@
 """From a whole model to this process's state, and from the state to its strategy: the one place that chooses."""
 
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -97,6 +98,7 @@ def strategy_of(state: TrainState, *, group: Group, arithmetic: Arithmetic, num_
         return Divided(
             sharded.Passes(state.model, axes, spot, arithmetic),
             sharded.Gradients(state.parts, spot, group),
+            share=partial(axes.share, spot),
         )
     copies = Along(rank=spot.data, world=axes.data, process_group=state.grid.process_group("data"))
     gradients = SplitGradients(
@@ -112,4 +114,4 @@ def strategy_of(state: TrainState, *, group: Group, arithmetic: Arithmetic, num_
         passes: Any = pipeline.Passes(state.model, axes, spot, arithmetic, group=stages)
     else:
         passes = Passes(state.model, axes, spot, arithmetic)
-    return Divided(passes, gradients)
+    return Divided(passes, gradients, share=partial(axes.share, spot))

@@ -51,6 +51,10 @@ class Arithmetic:
 class Strategy(Protocol):
     """Forward, backward and sums of one step. Every process calls the same methods in the same order."""
 
+    def share(self, count: int) -> tuple[int, ...]:
+        """Return which of *count* micro-batches this process answers for in the ledger: each of a step is one process's."""
+        ...
+
     @property
     def sent_bytes(self) -> int | None:
         """Return the bytes of gradients that this process sent in the newest step; None: torch alone knows."""

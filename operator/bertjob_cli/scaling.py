@@ -1,0 +1,155 @@
+"""
+How much faster a training step is on several nodes: a model of computing and of one sum of the gradients. Pure.
+
+A step computes its micro-batches, shared by the nodes, and then adds up all gradients but those of words that did not occur::
+
+    T(1) = batch * tokens / rate
+    T(n) = T(1) * ceil(m / n) / m + 2 (n - 1) / n * bytes / bandwidth
+
+with m micro-batches in a step. Source: a ring moves each byte 2 (n - 1) / n times over each node's link (Patarasu and Yuan 2009).
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+EFFICIENCY: Final = 0.85
+"""Share of a link's rate that sums of gradients reach: headers, and the ends of each transfer."""
+GIGABIT_BYTES: Final = 125_000_000
+_WORDS_FACTOR, _WORDS_POWER = 12.2, 0.6
+"""Different words in so many tokens, by Heaps' law: about 1,800 in 4,096 tokens of English."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """A BERT model."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    vocabulary: int = 30_522
+    positions: int = 512
+
+    @property
+    def dense(self) -> int:
+        """Return the parameters that have a gradient in every step: all but the word vectors."""
+        hidden, inner = self.hidden, self.intermediate
+        layer = 4 * (hidden * hidden + hidden) + 2 * hidden * inner + inner + hidden + 4 * hidden
+        return self.layers * layer + (self.positions + 2 + 2) * hidden + hidden * hidden + hidden
+
+    @property
+    def parameters(self) -> int:
+        """Return all parameters of the encoder."""
+        return self.dense + self.vocabulary * self.hidden
+
+
+PRESETS: Final = {
+    "bert-tiny": Sizes(layers=2, hidden=128, intermediate=512),
+    "bert-mini": Sizes(layers=4, hidden=256, intermediate=1024),
+    "bert-small": Sizes(layers=4, hidden=512, intermediate=2048),
+    "bert-base": Sizes(layers=12, hidden=768, intermediate=3072),
+    "bert-large": Sizes(layers=24, hidden=1024, intermediate=4096),
+}
+"""Source: Devlin et al. 2018 and Turc et al. 2019."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A training on several nodes."""
+
+    sizes: Sizes
+    nodes: int
+    gigabits: float
+    """Of each node's link, per second."""
+    batch_size: int
+    """Samples of a step over all nodes."""
+    micro_batch_size: int
+    tokens: float
+    """Mean tokens of a sample."""
+    rate: float
+    """Tokens per second that one node trains on."""
+    gradient_bytes: int = 4
+    """Of one number on the wire."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """A step on one node and on several, in seconds."""
+
+    alone: float
+    computing: float
+    """On the node that has the most micro-batches."""
+    network: float
+    bytes_per_node: float
+    """Sent by each node in a step."""
+    waiting: float
+    """Part of ``computing`` in which other nodes wait, because micro-batches do not divide evenly."""
+
+    @property
+    def speed_up(self) -> float:
+        """Return how many times faster a step is than on one node."""
+        return self.alone / (self.computing + self.network)
+
+
+def forecast(setting: Setting) -> Forecast:
+    """Return what a step takes."""
+    alone = setting.batch_size * setting.tokens / setting.rate
+    count = math.ceil(setting.batch_size / setting.micro_batch_size)
+    share = math.ceil(count / setting.nodes) / count
+    numbers = setting.sizes.dense + words_in(setting) * setting.sizes.hidden
+    sent = 2 * (setting.nodes - 1) / setting.nodes * numbers * setting.gradient_bytes
+    return Forecast(
+        alone=alone,
+        computing=alone * share,
+        network=sent / (setting.gigabits * GIGABIT_BYTES * EFFICIENCY),
+        bytes_per_node=sent,
+        waiting=alone * (share - 1 / setting.nodes),
+    )
+
+
+def words_in(setting: Setting) -> float:
+    """Return how many different words a step has, whose vectors' gradients travel."""
+    count = _WORDS_FACTOR * math.pow(setting.batch_size * setting.tokens, _WORDS_POWER)
+    return min(count, float(setting.sizes.vocabulary))
+
+
+def limit(found: Forecast, *, nodes: int) -> str:
+    """Return what keeps the speed-up below the number of nodes most, as a phrase."""
+    if found.speed_up >= 0.975 * nodes:
+        return "nothing worth changing"
+    if found.waiting > found.network:
+        return "micro-batches do not divide evenly: some nodes wait for those with one more"
+    return "the network: nodes wait for the sum of the gradients"
+
+
+def changes(setting: Setting, *, goal: float) -> tuple[tuple[str, Setting], ...]:
+    """Return what could be changed to reach a speed-up of *goal*, each with the setting after it, the cheapest first."""
+    found = []
+    count = math.ceil(setting.batch_size / setting.micro_batch_size)
+    if count % setting.nodes:
+        smaller = math.gcd(setting.batch_size // setting.nodes, setting.micro_batch_size)
+        if smaller and (setting.batch_size // smaller) % setting.nodes == 0:
+            found.append(
+                (f"microBatchSize: {smaller} divides the batch evenly", replace(setting, micro_batch_size=smaller))
+            )
+    half = replace(setting, gradient_bytes=2)
+    if setting.gradient_bytes > 2 and forecast(half).speed_up >= goal:
+        found.append(("gradientPrecision: bf16 sends half", half))
+    factor = next((f for f in (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024) if _scaled(setting, f) >= goal), None)
+    if factor is not None:
+        bigger = setting.batch_size * factor
+        found.append(
+            (f"batchSize: {bigger} sums gradients {factor} times less often", replace(setting, batch_size=bigger))
+        )
+    faster = next((g for g in (10, 25, 100, 200, 400) if g > setting.gigabits and _on(setting, g) >= goal), None)
+    if faster is not None:
+        found.append((f"{faster} GbE between the nodes", replace(setting, gigabits=float(faster))))
+    return tuple(found)
+
+
+def _scaled(setting: Setting, factor: int) -> float:
+    return forecast(replace(setting, batch_size=setting.batch_size * factor)).speed_up
+
+
+def _on(setting: Setting, gigabits: float) -> float:
+    return forecast(replace(setting, gigabits=gigabits)).speed_up

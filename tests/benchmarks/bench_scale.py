@@ -1,0 +1,162 @@
+"""
+How steps scale to 4 hosts on real networks' rates, beside torch's DDP, and how well ``plan-scale`` foretells it. ``make bench-scale``.
+
+Hosts are network namespaces whose links are shaped to 1 Gbit/s; gloo's traffic is real. Bytes are a tenth of the model's, and time
+is stretched so that a link stands for any rate: a figure of 100 GbE is measured with computing ten times as long. Computing is a sleep.
+Root only.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.scale import network
+from benchmarks.scale.network import LINK_GIGABITS
+
+from bertjob_cli import scaling
+from bertjob_cli.scaling import PRESETS, Setting
+
+ROOT = Path(__file__).parents[2]
+OUT = ROOT / "build" / "bench" / "scale.json"
+NODES, SHRUNK, WARM_UP = 4, 10, 1
+VARIANTS = ("bertjob", "bertjob-bf16", "ddp", "ddp-bf16")
+GOAL, GOAL_ERROR = 3.9, 0.05
+SETTING = Setting(
+    sizes=PRESETS["bert-base"], nodes=NODES, gigabits=10, batch_size=128, micro_batch_size=8, tokens=128, rate=4096
+)
+"""32 samples of 128 tokens a node and step, one second of computing."""
+Row = dict[str, Any]
+
+
+def stretched(setting: Setting) -> float:
+    """Return how many times longer everything takes here than on the network that is meant."""
+    return setting.gigabits / LINK_GIGABITS / SHRUNK
+
+
+def speed_up(variant: str, setting: Setting, hosts: list[tuple[str, str]], *, steps: int) -> float:
+    """Return how many times faster than one host the hosts train."""
+    computing = scaling.forecast(setting).computing * stretched(setting)
+    hidden = setting.sizes.hidden
+    sizes = {
+        "dense": setting.sizes.dense // SHRUNK,
+        "vocabulary": setting.sizes.vocabulary // SHRUNK,
+        "hidden": hidden,
+        "rows": round(scaling.words_in(setting) / SHRUNK),
+        "seconds": computing,
+    }
+    taken = _run(variant, sizes, hosts, steps=steps + WARM_UP)[WARM_UP:]
+    return NODES * computing / statistics.median(taken)
+
+
+def _run(variant: str, sizes: dict[str, Any], hosts: list[tuple[str, str]], *, steps: int) -> list[float]:
+    env = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("operator", "trainer")),
+        "OMP_NUM_THREADS": "1",
+        "GLOO_SOCKET_IFNAME": "eth0",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",  # addresses here have no names, which torch warns of
+        "MASTER_ADDR": hosts[0][1],
+        "MASTER_PORT": "29500",
+        "WORLD_SIZE": str(len(hosts)),
+    }
+    program = [
+        sys.executable,
+        str(Path(__file__).parent / "scale" / "worker.py"),
+        variant,
+        str(steps),
+        json.dumps(sizes),
+    ]
+    processes = [
+        subprocess.Popen(
+            ["ip", "netns", "exec", name, *program], env={**env, "RANK": str(rank)}, stdout=subprocess.PIPE, text=True
+        )
+        for rank, (name, _) in enumerate(hosts)
+    ]
+    try:
+        outputs = [process.communicate(timeout=900)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert [process.returncode for process in processes] == [0] * len(hosts), f"{variant} failed; see above"
+    taken: list[float] = json.loads(outputs[0].splitlines()[-1])
+    return taken
+
+
+def measured(gigabits: list[float], *, steps: int) -> list[Row]:
+    """Return the rows of each network: speed-up, and the error of the forecast."""
+    rows = []
+    with network.hosts(NODES) as hosts:
+        for rate in gigabits:
+            setting = replace(SETTING, gigabits=rate)
+            found = {name: speed_up(name, setting, hosts, steps=steps) for name in VARIANTS}
+            peers = {name: found[name] for name in VARIANTS[2:]}
+            for name, size in (("bertjob", 4), ("bertjob-bf16", 2)):
+                rows += _compared(name, replace(setting, gradient_bytes=size), found[name], peers=peers)
+    return rows
+
+
+def _compared(name: str, setting: Setting, value: float, *, peers: dict[str, float]) -> list[Row]:
+    foretold, kind = scaling.forecast(setting).speed_up, name.removeprefix("bertjob").strip("-") or "fp32"
+    goal = GOAL if (setting.gigabits, setting.gradient_bytes) == (SETTING.gigabits, 2) else None
+    where = f"{setting.gigabits:g}-{kind}"
+    what = f"speed-up on {NODES} hosts at {setting.gigabits:g} GbE, gradients in {kind}, one second of computing a step"
+    error = abs(foretold / value - 1)
+    return [
+        _row(f"speed-up-{where}", what, value, "x", goal=goal, peers=peers),
+        _row(f"forecast-error-{where}", f"plan-scale says {foretold:.3f}", error, "", goal=GOAL_ERROR, peers={}),
+    ]
+
+
+def _row(name: str, what: str, value: float, unit: str, *, goal: float | None, peers: dict[str, float]) -> Row:
+    better = "lower" if name.startswith("forecast") else "higher"
+    return {
+        "id": name,
+        "what": what,
+        "value": value,
+        "unit": unit,
+        "better": better,
+        "goal": goal,
+        "peers": peers,
+        "roof": NODES if unit else None,
+    }
+
+
+def main() -> int:
+    """Measure, print a table and write it as JSON; 1 where hosts cannot be made."""
+    parser = argparse.ArgumentParser(description="Speed-up on 4 hosts with shaped links.")
+    parser.add_argument("--small", action="store_true", help="one network, two steps: to see that it works")
+    parser.add_argument("--gigabits", type=float, nargs="+", default=[1, 10, 25, 100])
+    parser.add_argument("--steps", type=int, default=5)
+    options = parser.parse_args()
+    reason = network.why_not()
+    if reason is not None:
+        sys.stderr.write(f"bench-scale: {reason}\n")
+        return 1
+    gigabits, steps = ([10.0], 2) if options.small else (options.gigabits, options.steps)
+    rows = measured(gigabits, steps=steps)
+    for row in rows:
+        goal = "" if row["goal"] is None else f"   (goal {row['goal']:g})"
+        peers = "".join(f"   {name} {value:.2f}" for name, value in row["peers"].items())
+        sys.stdout.write(f"{row['id']:22} {row['value']:7.3f} {row['unit']:1}{goal}{peers}   {row['what']}\n")
+    machine = {
+        "cpus": os.cpu_count(),
+        "architecture": platform.machine(),
+        "load": os.getloadavg()[0],
+        "computing": "replaced by a sleep",
+        "links": f"{LINK_GIGABITS:g} Gbit/s, bytes a {SHRUNK}th, time stretched",
+    }
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    OUT.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
