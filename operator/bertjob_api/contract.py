@@ -1,5 +1,6 @@
-"""Whether the operator and the program that it starts mean the same by spec, environment and results."""
+"""Which release this is, and whether the operator and a program that it starts mean the same."""
 
+import importlib.metadata
 from collections.abc import Mapping
 from typing import Final
 
@@ -18,3 +19,11 @@ def mismatch(env: Mapping[str, str]) -> str | None:
         f"image: it speaks contract {CONTRACT}, the operator contract {said}; "
         "use images and operator of the same release (spec.training.image, spec.optimize.image, the chart's images)"
     )
+
+
+def release() -> str:
+    """Return the installed version of this project; "unknown" when it runs from a source folder."""
+    try:
+        return importlib.metadata.version("bertjob")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from bertjob_api import contract
 from bertjob_cli import (
     credentials,
     ledger,
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="bertjob", description="Train, optimize and serve a BERT model: one object from data to INT8 answers."
     )
+    root.add_argument("--version", action="version", version=f"bertjob {contract.release()}")
     root.add_argument("--debug", action="store_true", help="show logs and tracebacks")
     commands = root.add_subparsers(required=True, metavar="COMMAND")
     for module in COMMANDS:
@@ -52,9 +54,24 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """
+    Return the parsed command line; an option may stand between a command's name and its texts.
+
+    argparse takes all positional words of a command from before its first option, and cannot mix them in a subcommand.
+    """
+    root = parser()
+    options, late = root.parse_known_args(argv)
+    if late and ("texts" not in options or any(word.startswith("-") for word in late)):
+        root.error(f"unrecognized arguments: {' '.join(late)}")
+    if late:
+        options.texts = [*options.texts, *late]
+    return options
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; 2 for a mistake of the user."""
-    options = parser().parse_args(argv)
+    options = parse(argv)
     logging.basicConfig(level=logging.DEBUG if options.debug else logging.ERROR, stream=sys.stderr)
     try:
         code: int = options.main(options)

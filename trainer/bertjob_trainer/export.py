@@ -4,7 +4,6 @@ The trained model as a Hugging Face folder.
 The same training gives the same bytes: no time, host or path stands in any file.
 """
 
-import importlib.metadata
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import safetensors
 from safetensors.torch import save_file
 from torch import nn
 
+from bertjob_api import contract
 from bertjob_api.job import BertJob
 from bertjob_api.manifest import ModelManifest
 from bertjob_api.spec import Head
@@ -133,16 +133,8 @@ def _card(trained: Trained) -> dict[str, Any]:
             "learningRate": training.learning_rate,
             "seed": training.seed,
         },
-        "code": {"bertjob": code_version()},
+        "code": {"bertjob": contract.release()},
     }
-
-
-def code_version() -> str:
-    """Return the installed version of this project; "unknown" when it runs from a source folder."""
-    try:
-        return importlib.metadata.version("bertjob")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _write_json(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> None:

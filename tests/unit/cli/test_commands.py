@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from unittest.mock import ANY
 
 import pytest
 import yaml
@@ -71,6 +72,16 @@ def test_answers_come_one_a_line(server: str, capsys: pytest.CaptureFixture[str]
     """Each text gets its answer as JSON on its own line."""
     assert _run(capsys, "predict", "docs", "ab", "abc", "--url", server) == (0, "2\n3\n", "")
     assert _run(capsys, "predict", "--json", "docs", '["a", "b", "c"]', "--url", server) == (0, "3\n", "")
+
+
+def test_options_stand_where_one_likes(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An option between the name and the texts is no mistake; a word that belongs nowhere is."""
+    assert _run(capsys, "predict", "docs", "--url", server, "ab", "--json", "[1]") == (2, "", ANY)
+    assert _run(capsys, "predict", "docs", "--url", server, "ab", "abc") == (0, "2\n3\n", "")
+    for words in (("status", "docs", "more"), ("predict", "docs", "--url", server, "a", "--wrong")):
+        with pytest.raises(SystemExit):
+            main.main(words)
+        assert f"unrecognized arguments: {words[-1]}" in capsys.readouterr().err.replace("a --wrong", "--wrong")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from bertjob_api import contract
 from bertjob_trainer.course import START, STEP, Record
-from bertjob_trainer.export import code_version
 from bertjob_trainer.machine import Machine
 
 
@@ -28,7 +28,7 @@ def facts(machine: Machine, records: Sequence[Record], digests: Mapping[str, str
         "examples per second": f"{rates[len(rates) // 2]:.1f} (median)" if rates else "unknown",
         "processor": f"{processor()}, {os.cpu_count()} cores",
         "accelerator": torch.cuda.get_device_name(machine.device) if machine.device.type == "cuda" else "none",
-        "versions": f"bertjob {code_version()}, torch {torch.__version__}, Python {platform.python_version()}",
+        "versions": f"bertjob {contract.release()}, torch {torch.__version__}, Python {platform.python_version()}",
         "system": platform.platform(),
         **{f"sha256 of {name}": digest for name, digest in digests.items()},
     }
