@@ -35,8 +35,8 @@ def _downward(name: str, path: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
-def pod_env() -> tuple[Mapping[str, Any], ...]:
-    """Return what every one of our containers knows about itself."""
+def pod_env(*, online: bool = False) -> tuple[Mapping[str, Any], ...]:
+    """Return what every one of our containers knows about itself; *online*: it may ask a Hugging Face hub."""
     return (
         _downward(names.POD_IP_ENV, "status.podIP"),
         _downward(names.POD_NAME_ENV, "metadata.name"),
@@ -44,7 +44,7 @@ def pod_env() -> tuple[Mapping[str, Any], ...]:
         literal(names.TERMINATION_LOG_ENV, names.TERMINATION_LOG),
         literal("HOME", names.SCRATCH_DIR),
         literal("PYTHONUNBUFFERED", "1"),
-        literal("HF_HUB_OFFLINE", "1"),
+        literal("HF_HUB_OFFLINE", "0" if online else "1"),
     )
 
 
@@ -64,6 +64,21 @@ def storage_env(job: BertJob) -> tuple[Mapping[str, Any], ...]:
     return tuple(env)
 
 
+def _reads_hub(job: BertJob) -> bool:
+    return job.spec.model.source.startswith("hf:")
+
+
+def hub_env(job: BertJob) -> tuple[Mapping[str, Any], ...]:
+    """Return token and address of a Hugging Face hub, from the storage Secret, for jobs whose model comes from there."""
+    secret = job.spec.storage.secret_ref
+    if secret is None or not _reads_hub(job):
+        return ()
+    return tuple(
+        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": True}}}
+        for key in names.HUB_SECRET_KEYS
+    )
+
+
 def _spec_env() -> tuple[Mapping[str, Any], ...]:
     return (
         literal(names.SPEC_FILE_ENV, f"{names.SPEC_DIR}/{names.SPEC_KEY}"),
@@ -78,7 +93,8 @@ def store() -> Command:
 
 def preflight(job: BertJob) -> Command:
     """Return the check of storage, data and model that runs before any GPU is asked for."""
-    return Command(argv=(PYTHON, "-m", "bertjob_trainer.preflight"), env=(*pod_env(), *_spec_env(), *storage_env(job)))
+    env = (*pod_env(online=_reads_hub(job)), *_spec_env(), *storage_env(job), *hub_env(job))
+    return Command(argv=(PYTHON, "-m", "bertjob_trainer.preflight"), env=env)
 
 
 def train(job: BertJob, *, attempt: int, store_host: str) -> Command:
@@ -92,12 +108,13 @@ def train(job: BertJob, *, attempt: int, store_host: str) -> Command:
 
     """
     env = (
-        *pod_env(),
+        *pod_env(online=_reads_hub(job)),
         *_spec_env(),
         literal(names.ATTEMPT_ENV, str(attempt)),
         literal(names.RDZV_ENDPOINT_ENV, f"{store_host}:{names.STORE_PORT}"),
         literal(names.RDZV_ID_ENV, f"{job.uid}-{attempt}"),
         *storage_env(job),
+        *hub_env(job),
     )
     return Command(argv=(PYTHON, "-m", "bertjob_trainer.supervisor"), env=env)
 

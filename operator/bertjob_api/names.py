@@ -86,6 +86,8 @@ PREDICTOR_PORT: Final = 8080
 
 # Keys of the user's storage Secret, as boto3 and KServe's storage initializer read them.
 SECRET_KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION")
+HUB_SECRET_KEYS: Final = ("HF_TOKEN", "HF_ENDPOINT")
+"""Keys of the same Secret for jobs that start from a model of a Hugging Face hub, as its client reads them; both may be absent."""
 
 MODEL_FORMAT: Final = "bertjob"
 """``modelFormat.name`` of the artifacts, matched by the serving runtime of the chart."""

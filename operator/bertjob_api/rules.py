@@ -87,7 +87,9 @@ def _steps_ascend(spec: JobSpec) -> bool:
 
 
 def _uris(spec: JobSpec) -> tuple[str, ...]:
-    return (spec.model.source, spec.data.train, spec.data.validation, spec.data.test or "", spec.storage.prefix)
+    vocabulary = (spec.model.vocabulary and spec.model.vocabulary.source) or ""
+    data = (spec.data.train, spec.data.validation, spec.data.test or "")
+    return (spec.model.source, vocabulary, *data, spec.storage.prefix)
 
 
 def _no_local_files(spec: JobSpec) -> bool:
@@ -150,6 +152,22 @@ def _vectors_in_one_stage(spec: JobSpec) -> bool:
 
 def _pairs_have_others(spec: JobSpec) -> bool:
     return spec.model.problem != "positive-pairs" or spec.training.micro_batch_size > 1
+
+
+def _vocabulary_of_preset(spec: JobSpec) -> bool:
+    return spec.model.vocabulary is None or spec.model.source.startswith("preset:")
+
+
+def _masking_of_language(spec: JobSpec) -> bool:
+    return spec.model.masking is None or spec.model.task in ("masked-lm", "pretraining")
+
+
+def _no_head_of_language(spec: JobSpec) -> bool:
+    return spec.model.head.layers == 0 or spec.model.task not in ("masked-lm", "pretraining")
+
+
+def _no_labels_of_language(spec: JobSpec) -> bool:
+    return spec.model.labels is None or spec.model.task not in ("masked-lm", "pretraining")
 
 
 _WAYS: Final = "self.training.parallelism.tensor * self.training.parallelism.pipeline * self.training.parallelism.fsdp"
@@ -272,6 +290,26 @@ RULES: Final = (
         cel="!has(self.model.problem) || self.model.problem != 'positive-pairs' || self.training.microBatchSize > 1",
     ),
     Rule(
+        message="spec.model.vocabulary: only preset:// starts without one, every other source has its own; remove it",
+        holds=_vocabulary_of_preset,
+        cel="!has(self.model.vocabulary) || self.model.source.startsWith('preset:')",
+    ),
+    Rule(
+        message="spec.model.masking: only masked-lm and pretraining hide tokens; remove it",
+        holds=_masking_of_language,
+        cel="!has(self.model.masking) || self.model.task in ['masked-lm', 'pretraining']",
+    ),
+    Rule(
+        message="spec.model.head.layers: masked-lm and pretraining have BERT's own head; remove it",
+        holds=_no_head_of_language,
+        cel="self.model.head.layers == 0 || !(self.model.task in ['masked-lm', 'pretraining'])",
+    ),
+    Rule(
+        message="spec.model.labels: masked-lm and pretraining have no labels; remove them",
+        holds=_no_labels_of_language,
+        cel="!has(self.model.labels) || !(self.model.task in ['masked-lm', 'pretraining'])",
+    ),
+    Rule(
         message="spec.training.command: an own script evaluates itself; remove evaluate, earlyStopping and checkpoint.best",
         holds=_own_script_judges_itself,
         cel="!has(self.training.command) || (!has(self.training.evaluate) && !has(self.training.earlyStopping) && !has(self.training.checkpoint.best))",
@@ -280,6 +318,7 @@ RULES: Final = (
         message="spec: file:// is for local runs; put the files into object storage and use storage:// or s3://",
         holds=_no_local_files,
         cel="!self.model.source.startsWith('file:') && !self.data.train.startsWith('file:') && !self.data.validation.startsWith('file:') "
+        "&& (!has(self.model.vocabulary) || !has(self.model.vocabulary.source) || !self.model.vocabulary.source.startsWith('file:')) "
         "&& (!has(self.data.test) || !self.data.test.startsWith('file:')) && !self.storage.prefix.startsWith('file:')",
         cluster_only=True,
     ),

@@ -107,7 +107,7 @@ def candidates(folder: Path, *, threads: int, told: Callable[[str], None]) -> di
     trained = read_trained(folder).shortened(LONGEST)
     rng = np.random.default_rng(0)
     texts = tuple(rng.integers(1000, trained.tensors[_WORDS].shape[0], 32).astype(np.int32) for _ in range(_TEXTS))
-    kinds = {"trained": trained, "pruned": pruned(folder, trained)}
+    kinds = {"trained": trained, "pruned": pruned(folder)}
     found = {}
     for name, recipe in RECIPES.items():
         if recipe.weights not in kinds:
@@ -125,8 +125,9 @@ def candidates(folder: Path, *, threads: int, told: Callable[[str], None]) -> di
 _WORDS: Final = "bert.embeddings.word_embeddings.weight"
 
 
-def pruned(folder: Path, trained: Trained) -> Trained:
+def pruned(folder: Path) -> Trained:
     """Return the model without the default shares of heads and channels, drawn by chance."""
+    trained = read_trained(folder)
     model, rng = student.load(folder, reads="first"), np.random.default_rng(0)
     heads, channels = (
         trained.config.heads,
@@ -134,7 +135,7 @@ def pruned(folder: Path, trained: Trained) -> Trained:
     )
     chance = [Importance(heads=rng.random(heads), channels=rng.random(channels)) for _ in range(trained.config.layers)]
     pruning.cut(model, pruning.choose(chance, heads=HEADS, channels=CHANNELS))
-    return student.tensors_of(model, trained)
+    return student.tensors_of(model, trained).shortened(LONGEST)
 
 
 def zeroed(folder: Path, *, threads: int) -> tuple[Built, float]:

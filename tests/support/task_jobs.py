@@ -30,6 +30,8 @@ class Toy:
     """What the metric must reach."""
     spec: dict[str, Any] = field(default_factory=dict)
     """More of ``spec.data``."""
+    served: float = 0.9
+    """Least metric of the served model."""
     head: dict[str, int] = field(default_factory=dict)
     """``spec.model.head``."""
     write: Callable[[Path, list[Row]], Path] | None = None
@@ -122,7 +124,37 @@ def _as_conll(stem: Path, rows: list[Row]) -> Path:
     return path
 
 
+_SAYINGS = ("the cat sat very good .", "not dog ran good bad !")
+
+
+def _sayings(rng: random.Random) -> Row:
+    """Return a document that says one of two things several times, so that each word follows from the others."""
+    return {"lines": [rng.choice(_SAYINGS)] * rng.randint(2, 4)}
+
+
+def _as_text(stem: Path, rows: list[Row]) -> Path:
+    path = stem.with_suffix(".txt")
+    path.write_text("\n\n".join("\n".join(row["lines"]) for row in rows) + "\n")
+    return path
+
+
 TOYS = (
+    *(
+        Toy(
+            name=name,
+            problem=None,
+            rows=_sayings,
+            metric="maskedAccuracy",
+            asked="the cat [MASK] very good",
+            answer={},
+            learning_rate=1e-2,
+            spec={"format": "text"},
+            served=served,
+            write=_as_text,
+        )
+        # Trained on pairs alone, so tiny a model is at a loss with single texts, which are what is served.
+        for name, served in (("masked-lm", 0.9), ("pretraining", 0.4))
+    ),
     Toy(
         name="token-classification",
         problem=None,

@@ -75,7 +75,13 @@ class Encoder:
         self.pad_id = _id_of(tokenizer, "[PAD]")
         self.cls_id = _id_of(tokenizer, "[CLS]")
         self.sep_id = _id_of(tokenizer, "[SEP]")
+        self.mask_id = _id_of(tokenizer, "[MASK]")
         self._tokenizer = tokenizer
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Return the tokenizer, to be read only."""
+        return self._tokenizer
 
     @classmethod
     def from_folder(cls, folder: Path, *, max_length: int, stride: int | None = None) -> Self:
@@ -93,17 +99,21 @@ class Encoder:
         """
         return cls(tokenizer_files.load(folder), max_length=max_length, stride=stride)
 
-    def encode(self, texts: Sequence[str | tuple[str, str]]) -> list[Encoded]:
+    def encode(self, texts: Sequence[str | tuple[str, str]], *, reads_special: bool = False) -> list[Encoded]:
         """
         Return the tokens of each text or pair; the longer text of a pair is cut first.
 
         In pairs a text that spells ``[SEP]`` is just that text: the first [SEP] is where the second text begins.
 
+        Args:
+            texts: texts or pairs, all of one kind.
+            reads_special: take what spells a special token in a pair as that token; nothing may spell ``[SEP]`` then.
+
         Raises:
             ModelFolderError: the tokenizer does not mark the second text of a pair by token type 1, as BERT was trained.
 
         """
-        self._tokenizer.encode_special_tokens = any(isinstance(text, tuple) for text in texts)
+        self._tokenizer.encode_special_tokens = not reads_special and any(isinstance(text, tuple) for text in texts)
         encoded: list[Encoded] = []
         for start in range(0, len(texts), _CHUNK):
             found = self._tokenizer.encode_batch_fast(list(texts[start : start + _CHUNK]))

@@ -6,7 +6,9 @@ from typing import Any, Final, TypeAlias
 from bertjob_api.spec import Model, Pooling
 from bertjob_tasks.embedding import POSITIVE_PAIRS, Embedding
 from bertjob_tasks.errors import UnsupportedError
+from bertjob_tasks.masked_lm import MaskedLanguage
 from bertjob_tasks.multi_label import MultiLabel
+from bertjob_tasks.pretraining import Pretraining
 from bertjob_tasks.question_answering import UNANSWERABLE, QuestionAnswering
 from bertjob_tasks.regression import Regression
 from bertjob_tasks.single_label import SingleLabel
@@ -33,6 +35,8 @@ _TASKS: Final[Mapping[str, Mapping[str | None, Make]]] = {
         None: lambda _, pooling: Embedding(pooling=pooling),
         POSITIVE_PAIRS: lambda _, pooling: Embedding(POSITIVE_PAIRS, pooling),
     },
+    "masked-lm": {None: lambda *_: MaskedLanguage()},
+    "pretraining": {None: lambda *_: Pretraining()},
 }
 """By name and ``spec.model.problem``."""
 NAMES: Final = tuple(_TASKS)
@@ -57,6 +61,12 @@ def task_of(name: str, problem: str | None, *, pooling: Pooling | None = None) -
         known = ", ".join(other or "unset" for other in _TASKS[name])
         raise UnsupportedError(f"spec.model.problem: got {problem}, this version knows {known} for {name}")
     return _TASKS[name][problem](name, pooling)
+
+
+def served_of(model: Model) -> Task[Any]:
+    """Return the task that a served model of ``spec.model`` has: what is trained on pairs fills in single texts."""
+    task = of_spec(model)
+    return MaskedLanguage() if task.hides else task
 
 
 def of_spec(model: Model) -> Task[Any]:

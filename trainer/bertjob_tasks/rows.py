@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from bertjob_tasks import questions
+from bertjob_tasks import parquet, questions
 from bertjob_tasks.errors import DataError, EncodingError, Place, RowError, SyntaxRowError, UnsupportedError
 
 Row = tuple[Place, Mapping[str, Any] | RowError]
@@ -21,11 +21,13 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "jsonl": (".jsonl", ".ndjson"),
     "csv": (".csv",),
     "tsv": (".tsv", ".txt"),
+    "parquet": (".parquet",),
 }
 """Formats with one example in each row, and the file names that belong to them when data is a folder."""
 TAGGED: Final[Mapping[str, tuple[str, ...]]] = {
     "conll": (".conll", ".bio", ".iob2", ".tsv", ".txt"),
     "jsonl": TABLES["jsonl"],
+    "parquet": TABLES["parquet"],
 }
 """Formats with a tag for each word."""
 QUESTIONS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -33,11 +35,16 @@ QUESTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "jsonl": TABLES["jsonl"],
 }
 """Formats with questions on texts."""
-SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {**TABLES, **TAGGED, **QUESTIONS}
+PLAIN: Final[Mapping[str, tuple[str, ...]]] = {"text": (".txt", ".text"), **TABLES}
+"""Formats with texts alone."""
+SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {**TABLES, **TAGGED, **QUESTIONS, **PLAIN}
 """Every readable format."""
 WORDS: Final = "words"
 TAGS: Final = "tags"
 """Columns of the rows that CoNLL files give."""
+LINE: Final = "line"
+DOCUMENT: Final = "document"
+"""Columns of the rows that plain text gives: a line, and the place of the first line of its document."""
 
 
 def files(path: Path, format_: str, *, formats: Mapping[str, tuple[str, ...]] = SUFFIXES) -> list[Path]:
@@ -69,7 +76,10 @@ def files(path: Path, format_: str, *, formats: Mapping[str, tuple[str, ...]] = 
 
 
 def read(path: Path, format_: str) -> Iterator[Row]:
-    """Yield every row of one file; blank lines are no rows."""
+    """Yield every row of one file; blank lines are no rows. Raises DataError for a file that is none of its format."""
+    if format_ == "parquet":
+        yield from parquet.rows(path)
+        return
     # Python's universal newlines split at \r, \n and \r\n alone, never inside a JSON string or at U+2028.
     with path.open(
         encoding="utf-8-sig", errors="surrogateescape", newline="" if format_ in ("csv", "tsv") else None
@@ -163,8 +173,21 @@ def _conll(name: str, lines: Iterator[str], _format: str) -> Iterator[Row]:
             tags.append(fields[-1].strip())
 
 
+def _plain(name: str, lines: Iterator[str], _format: str) -> Iterator[Row]:
+    """Yield a row for each line that is not blank; a blank line ends the document."""
+    document: Place | None = None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            document = None
+            continue
+        place = Place(name, number)
+        document = document or place
+        yield place, {LINE: line.strip(), DOCUMENT: document}
+
+
 _READERS: Final[Mapping[str, Callable[[str, Iterator[str], str], Iterator[Row]]]] = {
     "jsonl": _json_lines,
     "conll": _conll,
+    "text": _plain,
     "squad": lambda name, lines, _: questions.rows(name, lines),
 }

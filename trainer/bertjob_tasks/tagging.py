@@ -50,8 +50,8 @@ class Tagging(Task[Sentence]):
     outputs: ClassVar = {"entities": "BYTES"}
 
     def read(self, path: Path, data: Data, *, labels: Sequence[str] | None) -> Iterator[Sentence]:
-        """Yield the sentences of CoNLL files, or of JSON lines with lists of words and tags."""
-        in_file = data.format != "jsonl"
+        """Yield the sentences of CoNLL files, or of rows with lists of words and tags."""
+        in_file = data.format == "conll"
         word_column = rows.WORDS if in_file else data.columns.text
         tag_column = rows.TAGS if in_file else data.columns.label
 

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Final, Generic, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,8 @@ from bertjob_tasks.encoding import Encoded, Encoder
 
 Array = NDArray[Any]
 E = TypeVar("E")
-Reads = Literal["first", "tokens", "spans", "mean", "cls"]
-Loss = Literal["classes", "flags", "values", "spans", "cosine", "contrastive"]
+Reads = Literal["first", "tokens", "spans", "mean", "cls", "masked", "masked-pairs"]
+Loss = Literal["classes", "flags", "values", "spans", "cosine", "contrastive", "words-and-order"]
 Answer = Mapping[str, Any]
 Asked = str | tuple[str, ...]
 """What is asked: a text, or texts that belong together; for a task that takes words, the words of one text."""
@@ -78,11 +78,16 @@ class Task(ABC, Generic[E]):
     problem: str | None = None
     """``spec.model.problem``; None: the task's default."""
     reads: Reads = "first"
-    """What the head reads: the pooled first token, or every token; of spans it says for every token: first, and last. Mean and
-    cls: there is no head, the outputs are the mean of all tokens or the first one, of length 1."""
+    """
+    What the head reads: the pooled first token, or every token; of spans it says for every token: first, and last. Masked: it names
+    hidden tokens of texts, or of pairs of them. Mean and cls: there is no head, the outputs are the mean of all tokens or the first
+    one, of length 1.
+    """
     loss: Loss = "classes"
-    """Cross-entropy over classes or over a span's ends, binary cross-entropy of flags, squared error of values or of the cosine of
-    two vectors, or cross-entropy over which vectors belong together."""
+    """
+    Cross-entropy over classes or over a span's ends, binary cross-entropy of flags, squared error of values or of the cosine of
+    two vectors, or cross-entropy over which vectors belong together; of pairs with hidden tokens it has two parts.
+    """
     metric: ClassVar[str]
     """Name of the metric that decides; a fraction where more is better."""
     has_labels: ClassVar[bool] = True
@@ -108,7 +113,7 @@ class Task(ABC, Generic[E]):
     @property
     def has_token_targets(self) -> bool:
         """Return whether the loss compares every token, not every input."""
-        return self.reads == "tokens"
+        return self.reads == "tokens" or self.hides
 
     # From rows to what is trained on.
 
@@ -131,6 +136,16 @@ class Task(ABC, Generic[E]):
     def encode_training(self, examples: Sequence[E], labels: Sequence[str], *, encoder: Encoder) -> Features:
         """Return training examples as token ids and targets; the same as held-out ones unless a task says otherwise."""
         return self.encode(examples, labels, encoder=encoder)
+
+    @property
+    def hides(self) -> bool:
+        """Return whether tokens are hidden from the model, to be filled in."""
+        return self.reads in ("masked", "masked-pairs")
+
+    def texts(self, example: E) -> tuple[str, ...]:
+        """Return the texts of an example as they are in the data."""
+        asked = self.asked(example)
+        return (asked,) if isinstance(asked, str) else asked
 
     # From outputs to metrics.
 
@@ -158,6 +173,11 @@ class Task(ABC, Generic[E]):
         """Return every metric by name, the deciding one first; *answers* as in ``statistics``."""
 
     # From what clients send to what they are answered.
+
+    def with_vocabulary(self, encoder: Encoder) -> Self:
+        """Return this task as it answers with the words of a model's tokenizer; the same one where answers name none."""
+        del encoder
+        return self
 
     @abstractmethod
     def asked(self, example: E) -> Asked:

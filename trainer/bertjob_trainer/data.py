@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertjob_tasks.encoding import Encoded
+from bertjob_tasks.masking import Masked
 from bertjob_tasks.task import IGNORED
 
 
@@ -23,8 +24,10 @@ class Batch:
     """(B, L) int32."""
     mask: Tensor | None
     """(B, L), True at tokens; None: nothing is padding."""
-    labels: Tensor
-    """Targets: (B,) or (B, C), or (B, L) with ``IGNORED`` at padding."""
+    labels: Tensor | tuple[Tensor, ...]
+    """Targets: (B,) or (B, C), or (B, L) with ``IGNORED`` at padding; with *chosen*: (M,), or these and (B,)."""
+    chosen: Tensor | None = None
+    """(M,) places of the tokens that are to be filled in, among all B L of them; None: there are none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,20 +68,61 @@ class Dataset:
 
     def batch(self, samples: NDArray[np.int64], *, device: torch.device) -> Batch:
         """Return the given samples as one batch."""
-        starts, stops = self.offsets[samples], self.offsets[samples + 1]
-        longest = int((stops - starts).max())
-        ids = np.full((len(samples), longest), self.pad_id, dtype=np.int32)
-        type_ids = np.zeros((len(samples), longest), dtype=np.int32)
-        mask = np.arange(longest) < (stops - starts)[:, None]
-        for row, (start, stop) in enumerate(zip(starts, stops, strict=True)):
-            ids[row, : stop - start] = self.ids[start:stop]
-            type_ids[row, : stop - start] = self.type_ids[start:stop]
+        longest = int(self.lengths_of(samples).max())
+        targets = torch.from_numpy(self._targets(samples, longest)).to(device, non_blocking=True)
+        return self._batch(samples, self.tokens_of(samples), labels=targets, device=device)
+
+    def hidden_batch(
+        self, samples: NDArray[np.int64], hidden: Masked, *, device: torch.device, with_labels: bool
+    ) -> Batch:
+        """Return the given samples with tokens *hidden*, to be filled in; *with_labels*: each has its own target as well."""
+        lengths = self.lengths_of(samples)
+        shifts = np.arange(len(samples)) * lengths.max() - (
+            np.cumsum(lengths) - lengths
+        )  # from tokens to padded places
+        places = hidden.chosen + np.repeat(shifts, lengths)[hidden.chosen]
+        targets = torch.from_numpy(hidden.targets).to(device, non_blocking=True)
+        own = torch.from_numpy(np.asarray(self.labels[samples])).to(device, non_blocking=True) if with_labels else None
+        return self._batch(
+            samples,
+            hidden.ids,
+            labels=targets if own is None else (targets, own),
+            device=device,
+            chosen=torch.from_numpy(places).to(device, non_blocking=True),
+        )
+
+    def _batch(
+        self,
+        samples: NDArray[np.int64],
+        tokens: NDArray[np.int32],
+        *,
+        labels: Tensor | tuple[Tensor, ...],
+        device: torch.device,
+        chosen: Tensor | None = None,
+    ) -> Batch:
+        """Return the given samples, whose *tokens* are these, padded."""
+        lengths = self.lengths_of(samples)
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        ids = np.full(mask.shape, self.pad_id, dtype=np.int32)
+        type_ids = np.zeros(mask.shape, dtype=np.int32)
+        ids[mask] = tokens
+        type_ids[mask] = _joined(self.type_ids, self.offsets, samples)
         return Batch(
             ids=torch.from_numpy(ids).to(device, non_blocking=True),
             type_ids=torch.from_numpy(type_ids).to(device, non_blocking=True),
             mask=None if mask.all() else torch.from_numpy(mask).to(device, non_blocking=True),
-            labels=torch.from_numpy(self._targets(samples, longest)).to(device, non_blocking=True),
+            labels=labels,
+            chosen=chosen,
         )
+
+    def tokens_of(self, samples: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the tokens of the given samples one after another."""
+        return _joined(self.ids, self.offsets, samples)
+
+    def lengths_of(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the tokens of each of the given samples."""
+        found: NDArray[np.int64] = self.offsets[samples + 1] - self.offsets[samples]
+        return found
 
     def _targets(self, samples: NDArray[np.int64], longest: int) -> NDArray[Any]:
         if not self.per_token:
@@ -102,5 +146,9 @@ class Dataset:
 
     def words_of(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the distinct token ids of the given samples, ascending; padding is none of them."""
-        parts = [self.ids[self.offsets[sample] : self.offsets[sample + 1]] for sample in samples]
-        return np.unique(np.concatenate(parts)).astype(np.int64)
+        return np.unique(self.tokens_of(samples)).astype(np.int64)
+
+
+def _joined(values: NDArray[Any], offsets: NDArray[np.int64], samples: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the part of *values* of each of the samples, one after another."""
+    return np.concatenate([values[offsets[sample] : offsets[sample + 1]] for sample in samples])

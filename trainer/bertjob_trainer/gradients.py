@@ -12,7 +12,7 @@ Shapes: V words of the vocabulary, R of them in the step, E model width.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -54,14 +54,14 @@ class Gradients:
     """Owns the ``grad`` of every parameter of a model; backward passes add to it in place."""
 
     def __init__(
-        self, model: nn.Module, words: nn.Parameter, *, num_flags: int, dtype: torch.dtype = torch.float32
+        self, model: nn.Module, words: nn.Parameter | None, *, num_flags: int, dtype: torch.dtype = torch.float32
     ) -> None:
         """
         Give every parameter a zero gradient.
 
         Args:
             model: its parameters are of one device.
-            words: (V, E) word vectors, a parameter of the model.
+            words: (V, E) word vectors, a parameter of the model; None: every row of them may have a gradient in every step.
             num_flags: numbers that are summed along with each step's gradients.
             dtype: in which gradients are summed over processes.
 
@@ -71,15 +71,16 @@ class Gradients:
         """What this process sent for the newest sum."""
         dense = [parameter for parameter in model.parameters() if parameter is not words]
         size = sum(parameter.numel() for parameter in dense)
-        self._flat = torch.zeros(size + num_flags, dtype=torch.float32, device=words.device)
+        self._flat = torch.zeros(size + num_flags, dtype=torch.float32, device=dense[0].device)
         self._dense = self._flat[:size]
         self._flags = self._flat[size:]
         start = 0
         for parameter in dense:
             parameter.grad = self._dense[start : start + parameter.numel()].view_as(parameter)
             start += parameter.numel()
-        words.grad = torch.zeros_like(words)
-        self._words: Tensor = words.grad
+        self._words: Tensor = torch.zeros(0, 0, device=dense[0].device) if words is None else torch.zeros_like(words)
+        if words is not None:
+            words.grad = self._words
 
     def clear(self, rows: Tensor) -> None:
         """Set the gradients to 0; *rows* (R,) are the words that may have any."""
@@ -95,7 +96,8 @@ class Gradients:
                 self.sent_bytes = sum_as(self._flat, group, torch.float32)
             else:
                 self.sent_bytes = sum_as(self._dense, group, self._dtype) + sum_as(self._flags, group, torch.float32)
-            self.sent_bytes += sum_as(words, group, self._dtype)
+            if words.numel():
+                self.sent_bytes += sum_as(words, group, self._dtype)
             self._words.index_copy_(0, rows, words)
         sums: list[float] = self._flags.tolist()
         return sums
@@ -109,3 +111,8 @@ class Gradients:
             self._dense.mul_(max_norm / norm)
             self._words.index_copy_(0, rows, words * (max_norm / norm))
         return norm
+
+
+def sparse_words(model: Any) -> nn.Parameter | None:
+    """Return the word vectors if only rows of a step's tokens have gradients; None where the output layer uses them too."""
+    return None if model.is_tied else model.bert.embeddings.word_embeddings.weight

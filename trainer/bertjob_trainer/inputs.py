@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from bertjob_api import layout
+from bertjob_api.digest import sha256_of, short
 from bertjob_api.job import BertJob
-from bertjob_api.spec import Data
+from bertjob_api.parse import dump
+from bertjob_api.spec import Data, Masking, Vocabulary
 from bertjob_tasks import registry, rows
 from bertjob_tasks.encoding import Encoder
 from bertjob_tasks.errors import DataError, ModelFolderError
+from bertjob_tasks.masking import Pieces
 from bertjob_tasks.task import Features, Task
-from bertjob_trainer import sources
+from bertjob_trainer import mapped, presets, sources
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.data import Dataset
 from bertjob_trainer.evaluate import HeldOut
+from bertjob_trainer.hiding import Hiding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,8 @@ class Examples:
     train: Dataset
     validation: HeldOut
     test: HeldOut | None
+    hiding: Hiding | None
+    """Which tokens are hidden while training; None: the task hides none."""
 
 
 def fetch(job: BertJob, scratch: Path) -> None:
@@ -51,7 +57,28 @@ def fetch(job: BertJob, scratch: Path) -> None:
     """
     for name, uri in _data_uris(job).items():
         sources.fetch_data(uri, scratch=scratch / name)
-    sources.fetch_model(_source(job), prefix=job.spec.storage.prefix, scratch=scratch / "model")
+    preset = presets.name_of(job.spec.model.source)
+    if preset is not None:
+        _build(preset, job, scratch)
+    else:
+        sources.fetch_model(_source(job), prefix=job.spec.storage.prefix, scratch=scratch / "model")
+
+
+def _build(preset: str, job: BertJob, scratch: Path) -> None:
+    """Make the model folder of a preset, with the vocabulary that is given or learnt."""
+    wanted, given = job.spec.model.vocabulary or Vocabulary(), None
+    if wanted.source is not None:
+        uri = layout.resolve(wanted.source, prefix=job.spec.storage.prefix)
+        sources.fetch_data(uri, scratch=scratch / "vocabulary")
+        given = sources.vocabulary_path(uri, scratch=scratch / "vocabulary")
+    train = sources.data_path(_data_uris(job)["train"], field="spec.data.train", scratch=scratch / "train")
+    key = sha256_of({"train": sources.digest(rows.files(train, job.spec.data.format)), "spec": dump(job.spec.model)})
+    done = scratch / "preset-of"
+    if done.is_file() and done.read_text() == key:  # a worker of an earlier round made it
+        return
+    texts = presets.texts_of(registry.of_spec(job.spec.model), train, job.spec.data, labels=job.spec.model.labels)
+    presets.build(preset, folder=scratch / "model", texts=texts, wanted=wanted, given=given)
+    done.write_text(key)
 
 
 def locate(job: BertJob, scratch: Path) -> Paths:
@@ -87,9 +114,21 @@ def digests(paths: Paths, data: Data) -> Mapping[str, str]:
     }
 
 
-def encode(paths: Paths, job: BertJob, *, config: BertConfig) -> Examples:
+def encoded_folder(job: BertJob, digests: Mapping[str, str], scratch: Path) -> Path:
+    """Return where the encoded training examples of a job belong; other data, model or settings have another folder."""
+    spec = {"model": dump(job.spec.model), "data": dump(job.spec.data), "digests": dict(digests)}
+    return scratch / "encoded" / short(sha256_of(spec))
+
+
+def encode(paths: Paths, job: BertJob, *, config: BertConfig, folder: Path) -> Examples:
     """
     Return the job's examples as token ids.
+
+    Args:
+        paths: where the inputs lie.
+        job: the job.
+        config: of the model.
+        folder: gets the training examples, or has them already; every process of this machine gives the same.
 
     Raises:
         DataError: a row, a label or a length does not fit.
@@ -104,11 +143,11 @@ def encode(paths: Paths, job: BertJob, *, config: BertConfig) -> Examples:
         got, most = encoder.vocab_size, config.vocab_size
         raise ModelFolderError(f"model folder: the tokenizer has {got} tokens, config.json {most}; files do not match")
     task = registry.of_spec(job.spec.model)
-    if len(task.inputs) > config.type_vocab_size:
+    if config.type_vocab_size < (2 if task.reads == "masked-pairs" else len(task.inputs)):
         got = config.type_vocab_size
         raise ModelFolderError(f"config.json: type_vocab_size is {got}, pairs of texts need 2; use another model")
-    train = list(task.read(paths.train, data, labels=job.spec.model.labels))
-    names = job.spec.model.labels or task.discover(train)
+    mapped.once(folder, lambda: _training(task, paths.train, job, encoder))
+    names = mapped.labels_of(folder)
 
     def held_out(path: Path) -> HeldOut:
         features = task.encode(list(task.read(path, data, labels=names)), names, encoder=encoder)
@@ -117,9 +156,31 @@ def encode(paths: Paths, job: BertJob, *, config: BertConfig) -> Examples:
     return Examples(
         task=task,
         labels=names,
-        train=_dataset(task.encode_training(train, names, encoder=encoder), task, encoder),
+        train=mapped.dataset(folder, pad_id=encoder.pad_id, per_token=task.has_token_targets and not task.hides),
         validation=held_out(paths.validation),
         test=held_out(paths.test) if paths.test else None,
+        hiding=_hiding(task, job, encoder),
+    )
+
+
+def _training(task: Task[Any], path: Path, job: BertJob, encoder: Encoder) -> mapped.Encoded:
+    """Return the training examples, read and encoded part by part; where labels are not given, read once before for these."""
+    data, given = job.spec.data, job.spec.model.labels
+    names = given or task.discover(task.read(path, data, labels=None))
+    parts = mapped.chunked(task.read(path, data, labels=given))
+    return mapped.Encoded(names, (task.encode_training(part, names, encoder=encoder) for part in parts))
+
+
+def _hiding(task: Task[Any], job: BertJob, encoder: Encoder) -> Hiding | None:
+    """Return which tokens are hidden while training; None: the task hides none."""
+    if not task.hides:
+        return None
+    wanted = job.spec.model.masking or Masking()
+    return Hiding(
+        pieces=Pieces.of(encoder.tokenizer, size=encoder.vocab_size),
+        rate=wanted.rate,
+        whole_words=wanted.whole_words,
+        with_order=task.reads == "masked-pairs",
     )
 
 

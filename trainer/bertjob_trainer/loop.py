@@ -8,10 +8,11 @@ sums are the same for any number of processes (up to the order of additions), an
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bertjob_api.progress import Committed
@@ -20,14 +21,17 @@ from bertjob_trainer.cadence import Cadence
 from bertjob_trainer.data import Dataset
 from bertjob_trainer.evaluations import Watch
 from bertjob_trainer.group import Group, PeerLostError, RegroupError
+from bertjob_trainer.hiding import Hiding, StepData
 from bertjob_trainer.parallel.starting import strategy_of
-from bertjob_trainer.parallel.strategy import Arithmetic, Work
+from bertjob_trainer.parallel.strategy import Arithmetic, Loss, Work
 from bertjob_trainer.state import TrainState
 
 _LOSS, _STOP, _SAVE, _LEAVE, _TALLY = range(5)
 _FIRST_RANK = _TALLY + ledger.PARTS
 """Flags summed with the gradients: the loss, processes asked to stop, processes whose clock says save, processes called to
 another group, the tally of the samples, then one per rank that is 1 where the loss is not finite."""
+
+_NO_ROWS: Final[NDArray[np.int64]] = np.zeros(0, dtype=np.int64)
 
 
 class NonFiniteLossError(ValueError):
@@ -74,8 +78,10 @@ class TrainConfig:
     seed: int
     dtype: torch.dtype
     """Arithmetic of forward and backward."""
-    loss: Callable[[Tensor, Tensor], Tensor] = losses.classes
-    """Outputs and targets to the loss, summed over the targets."""
+    loss: Loss = losses.classes
+    """Outputs and targets to the loss, summed over the targets; several where it is a sum of means."""
+    hiding: Hiding | None = None
+    """Which tokens are hidden in each step; None: none are."""
     watch: Watch = field(default_factory=Watch)
     """When the held-out data is looked at, and what follows."""
     sums: torch.dtype = torch.float32
@@ -140,10 +146,11 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
     while not is_over(config, state):
         started, micro_batches = time.monotonic(), config.order.micro_batches(state.step)
         samples = np.concatenate(micro_batches)
-        words = torch.from_numpy(data.words_of(samples)).to(io.device)
+        inputs = StepData(data, micro_batches, hiding=config.hiding, key=_key(config, state.step))
+        words = torch.from_numpy(_NO_ROWS if state.model.is_tied else inputs.words).to(io.device)
 
         # Forward and backward of this process's share; the gradient is that of the mean loss of the global batch.
-        work = Work(data=data, micro_batches=micro_batches, num_targets=data.num_targets(samples), step=state.step)
+        work = Work(data=inputs, step=state.step)
         is_stopped = io.is_stopped()
         try:
             loss = strategy.accumulate(work)
@@ -179,6 +186,11 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         if leaves:
             raise RegroupError(f"the processes that train change after step {state.step}")
     return True
+
+
+def _key(config: TrainConfig, step: int) -> tuple[int, int, int]:
+    """Return what decides which tokens are hidden in a step: seed, epoch and step."""
+    return config.seed, config.order.epoch_of(step), step
 
 
 def is_over(config: TrainConfig, state: TrainState) -> bool:

@@ -38,6 +38,11 @@ def spans(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float(), targets, reduction="sum") / 2
 
 
+def words_and_order(outputs: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the cross-entropies of hidden tokens, (M, V) and (M,), and of pairs of texts, (B, 2) and (B,)."""
+    return classes(outputs[0], targets[0]), classes(outputs[1], targets[1])
+
+
 def cosine(vectors: Tensor, targets: Tensor) -> Tensor:
     """Return the squared error of the cosine of pairs of vectors (B, 2, E) of length 1 and targets (B,), summed over B."""
     first, second = vectors.float().unbind(1)
@@ -56,11 +61,13 @@ def contrastive(vectors: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(SCALE * first @ second.T, own, reduction="sum")
 
 
-OF: Final[Mapping[Loss, Callable[[Tensor, Tensor], Tensor]]] = {
+OF: Final[Mapping[Loss, Callable[..., Tensor | tuple[Tensor, ...]]]] = {
     "classes": classes,
     "flags": flags,
     "values": values,
     "spans": spans,
     "cosine": cosine,
     "contrastive": contrastive,
+    "words-and-order": words_and_order,
 }
+"""Outputs and targets to the sum of each part of the loss."""

@@ -8,13 +8,14 @@ Samples of like length share a micro-batch, so that little is padded: the sample
 and cut into micro-batches; each step gets one from every length class, so that all steps cost about the same.
 """
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bertjob_tasks.draws import random_numbers
 
 Samples = NDArray[np.int64]
 WINDOW_STEPS: Final = 8
@@ -48,6 +49,10 @@ class Order:
         """Return the optimizer steps of the run."""
         return self.epochs * self.steps_per_epoch
 
+    def epoch_of(self, step: int) -> int:
+        """Return the epoch that a step is in, from 0."""
+        return step // self.steps_per_epoch
+
     def micro_batches(self, step: int) -> tuple[Samples, ...]:
         """Return the samples of each micro-batch of a step, the longest first; only the last may be short."""
         epoch, index = divmod(step, self.steps_per_epoch)
@@ -78,18 +83,6 @@ class Order:
 def epoch_order(seed: int, epoch: int, num_samples: int) -> Samples:
     """Return the permutation of ``range(num_samples)`` in which one epoch sees them."""
     return np.argsort(random_numbers(num_samples, seed, epoch), kind="stable").astype(np.int64)
-
-
-def random_numbers(count: int, *key: int) -> NDArray[np.uint64]:
-    """
-    Return *count* numbers that *key* alone decides.
-
-    From a bit generator, whose stream NumPy keeps stable across versions, unlike that of ``Generator.permutation``
-    (Source: NumPy Enhancement Proposal 19).
-    """
-    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=16).digest()
-    numbers: NDArray[np.uint64] = np.random.Philox(key=int.from_bytes(digest, "big")).random_raw(count)
-    return numbers
 
 
 def dealt(count: int, *, rank: int, world: int) -> tuple[int, ...]:

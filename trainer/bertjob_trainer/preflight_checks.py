@@ -20,7 +20,7 @@ from bertjob_storage.opening import open_storage
 from bertjob_storage.protocol import AccessError, FullError, NotFoundError, PreconditionError, Storage, StorageError
 from bertjob_tasks import registry, tokenizer_files
 from bertjob_tasks.errors import DataError, ModelFolderError, UnsupportedError
-from bertjob_trainer import bert_config, sources
+from bertjob_trainer import bert_config, hub, presets, sources
 
 _READ_BYTES: Final = 64 * 1024 * 1024
 """Larger data is not read here: copying it would take longer than it takes to notice a bad row in training."""
@@ -178,7 +178,12 @@ def model(job: BertJob, *, scratch: Path, env: Mapping[str, str]) -> Report:
     source = _resolved(job, job.spec.model.source)
     if job.spec.training.command is not None and uris.scheme_of(source) in ("hf", "preset"):
         return Report(facts=(f"model {source} is left to the own script",))
-    if uris.scheme_of(source) == "s3":
+    preset = presets.name_of(source)
+    if preset is not None:
+        return _preset(preset, job, scratch=scratch, env=env)
+    if source.startswith(f"{hub.SCHEME}://"):
+        names = hub.fetch(source, scratch, wanted=_is_small, env=env)
+    elif uris.scheme_of(source) == "s3":
         names = _copy_small_files(source, scratch, env=env)
     else:
         folder = sources.model_folder(source, scratch=scratch)
@@ -189,11 +194,34 @@ def model(job: BertJob, *, scratch: Path, env: Mapping[str, str]) -> Report:
             f"{source}: has no .safetensors file; save the model with save_pretrained(safe_serialization=True)"
         )
     tokenizer_files.load(scratch)
+    return _sized(job, config)
+
+
+def _sized(job: BertJob, config: bert_config.BertConfig) -> Report:
+    """Return how large the model is; raises DataError where texts may be longer than it takes."""
     if job.spec.data.max_sequence_length > config.max_position_embeddings:
         got, most = job.spec.data.max_sequence_length, config.max_position_embeddings
         raise DataError(f"spec.data.maxSequenceLength: got {got}, the model has {most} positions; lower it")
     layers, width = config.num_hidden_layers, config.hidden_size
-    return Report(facts=(f"model {source} is a BERT of {layers} layers, {width} wide",))
+    return Report(facts=(f"model {job.spec.model.source} is a BERT of {layers} layers, {width} wide",))
+
+
+def _preset(name: str, job: BertJob, *, scratch: Path, env: Mapping[str, str]) -> Report:
+    """Return whether there is such a preset, and its vocabulary where it is not learnt from the training texts."""
+    config = bert_config.preset(name, vocab_size=1)
+    wanted = job.spec.model.vocabulary
+    if wanted is not None and wanted.source is not None:
+        uri = _resolved(job, wanted.source)
+        if uris.scheme_of(uri) == "s3":
+            folders.download(open_storage(uri, env), uri, scratch)
+        given = sources.vocabulary_path(uri, scratch=scratch)
+        presets.build(name, folder=scratch.with_name("preset"), texts=tuple, wanted=wanted, given=given)
+    return _sized(job, config)
+
+
+def _is_small(name: str) -> bool:
+    """Return whether a model's file tells what it is, weights not included."""
+    return name in {bert_config.CONFIG, *tokenizer_files.NAMES}
 
 
 def _copy_small_files(source: str, scratch: Path, *, env: Mapping[str, str]) -> set[str]:
@@ -202,7 +230,7 @@ def _copy_small_files(source: str, scratch: Path, *, env: Mapping[str, str]) -> 
     names = {entry.uri.removeprefix(base) for entry in itertools.islice(store.list(base), 1000)}
     if not names:
         raise NotFoundError(f"{source}: there is nothing; check the URI, or copy the model there")
-    for name in sorted(names & {bert_config.CONFIG, *tokenizer_files.NAMES}):
+    for name in filter(_is_small, sorted(names)):
         store.download(f"{base}{name}", scratch / name)
     return names
 

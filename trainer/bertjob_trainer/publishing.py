@@ -113,8 +113,11 @@ def finish(
 ) -> Finished:
     """Evaluate the chosen model in every process; *start* is the step that this process began with."""
     task = examples.task
-    outputs = outputs_of(chosen.model, examples.validation, task, machine)
-    found = dict(scores_of(examples.validation, outputs, task))
+    if task.hides:  # logits of a whole vocabulary for each token are not kept
+        outputs, found = list[Array](), dict(evaluate(chosen.model, examples.validation, task, machine))
+    else:
+        outputs = outputs_of(chosen.model, examples.validation, task, machine)
+        found = dict(scores_of(examples.validation, outputs, task))
     if examples.test is not None:
         of_test = evaluate(chosen.model, examples.test, task, machine)
         found.update({f"test{name[0].upper()}{name[1:]}": value for name, value in of_test.items()})

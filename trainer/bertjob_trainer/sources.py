@@ -15,8 +15,9 @@ from bertjob_storage import files, folders, parallel, uris
 from bertjob_storage.opening import open_storage
 from bertjob_tasks import tokenizer_files
 from bertjob_tasks.errors import DataError, ModelFolderError, UnsupportedError
-from bertjob_trainer import bert_config
+from bertjob_trainer import bert_config, hub
 
+_VOCABULARY: Final = "spec.model.vocabulary.source"
 _NAMES: Final = (bert_config.CONFIG, bert_config.INDEX, *tokenizer_files.NAMES)
 
 
@@ -34,7 +35,10 @@ def fetch_model(source: str, *, prefix: str, scratch: Path) -> None:
         StorageError: it cannot be fetched now.
 
     """
-    if uris.scheme_of(source) == "s3":
+    scheme = source.partition("://")[0]
+    if scheme == hub.SCHEME:
+        hub.fetch(source, scratch, wanted=is_model_file)
+    elif scheme == "s3":
         shutil.rmtree(scratch, ignore_errors=True)
         _download(source, scratch, prefix=prefix)
 
@@ -46,14 +50,9 @@ def model_folder(source: str, *, scratch: Path) -> Path:
         return package_folder(rest)
     if scheme == "file":
         return _existing(uris.path_of(source), f"spec.model.source: {source}")
-    if scheme == "s3":
+    if scheme in ("s3", "preset", hub.SCHEME):
         return scratch
-    hints = {
-        "preset": "a preset has no vocabulary; use a folder with config.json, weights and tokenizer files",
-        "hf": "training pods have no way to the hub; copy the model to storage and name it storage://path",
-    }
-    hint = hints.get(scheme, "use s3://")
-    raise UnsupportedError(f"spec.model.source: got {source}, which this version cannot start from; {hint}")
+    raise UnsupportedError(f"spec.model.source: got {source}, which this version cannot start from; use s3://")
 
 
 def package_folder(path: str) -> Path:
@@ -85,6 +84,12 @@ def fetch_data(uri: str, *, scratch: Path) -> None:
     if uris.scheme_of(uri) == "s3":
         shutil.rmtree(scratch, ignore_errors=True)
         folders.download(open_storage(uri), uri, scratch)
+
+
+def vocabulary_path(uri: str, *, scratch: Path) -> Path:
+    """Return the local file or folder of a vocabulary, after ``fetch_data`` where it is remote; raises DataError."""
+    scheme, _, rest = uri.partition("://")
+    return package_folder(rest) if scheme == "package" else data_path(uri, field=_VOCABULARY, scratch=scratch)
 
 
 def data_path(uri: str, *, field: str, scratch: Path) -> Path:

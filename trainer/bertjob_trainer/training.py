@@ -28,9 +28,11 @@ from bertjob_trainer import (
     ledger_files,
     loop,
     losses,
+    masked_heads,
     optim,
     order,
     precision,
+    presets,
     publishing,
     reporting,
     weights,
@@ -125,7 +127,8 @@ def _build(given: Settings, run: Run, paths: Paths, machine: Machine, memory: Me
     """Put into *memory* what it lacks of examples, checkpoints and the state before the first step."""
     job = given.job
     config = BertConfig.from_dict(bert_config.read(paths.model)).with_dropout(job.spec.training.dropout)
-    memory.examples = memory.examples or inputs.encode(paths, job, config=config)
+    folder = inputs.encoded_folder(job, run.digests, given.scratch)
+    memory.examples = memory.examples or inputs.encode(paths, job, config=config, folder=folder)
     keep = job.spec.training.checkpoint.keep
     memory.checkpoints = memory.checkpoints or Checkpoints(run.storage, run.uri, keep, given.attempt, run.id)
     if memory.is_warming and job.spec.training.parallelism.is_cut:
@@ -176,7 +179,13 @@ def build_model(job: BertJob, paths: Paths, examples: Examples, *, config: BertC
     """Return the model before the first step: the source's weights, and new ones by the job's seed where it has none."""
     task, labels = examples.task, examples.labels
     width, seed = task.width(labels), job.spec.training.seed
-    model = heads.build(config, num_labels=width, head=job.spec.model.head, seed=seed, reads=task.reads)
+    model: nn.Module = (
+        masked_heads.build(config, seed=seed, with_order=task.reads == "masked-pairs")
+        if task.hides
+        else heads.build(config, num_labels=width, head=job.spec.model.head, seed=seed, reads=task.reads)
+    )
+    if presets.name_of(job.spec.model.source) is not None:
+        return model
     # A source that was trained for the same labels, or for the same task without labels, keeps its head.
     source = bert_config.read(paths.model)
     known = source.get("id2label") or {}
@@ -224,6 +233,7 @@ def _plan(spec: Training, examples: Examples, machine: Machine) -> loop.TrainCon
         dtype=machine.dtype,
         sums=precision.SUMS[spec.gradient_precision],
         loss=losses.OF[examples.task.loss],
+        hiding=examples.hiding,
         watch=evaluations.watch_of(
             spec, metric=examples.task.metric, steps_per_epoch=steps.steps_per_epoch, total=steps.total_steps
         ),

@@ -15,7 +15,7 @@ from bertjob_tasks.errors import ModelFolderError
 from bertjob_trainer.bert_config import INDEX
 
 WEIGHTS: Final = "model.safetensors"
-_NEW: Final = re.compile(r"^(bert\.pooler|head|classifier|qa_outputs)\.")
+_NEW: Final = re.compile(r"^(bert\.pooler|head|classifier|qa_outputs|cls)\.")
 """Weights that a source may lack: they start random."""
 _FOREIGN: Final = re.compile(r"(^|\.)(cls|classifier|qa_outputs|head|lm_head)\.|^bert\.pooler\.|position_ids$")
 """Weights of other heads, of a pooler where the head needs none, and buffers of old versions; left alone."""

@@ -6,7 +6,7 @@ is ``parse``; the OpenAPI schema is ``crd``; rules that look at several fields a
 """
 
 from bertjob_api.spec.job import Backoff, JobSpec, Privacy, SecretRef, Storage
-from bertjob_api.spec.model import Columns, Data, DataFormat, Head, Model, Pooling, Problem, Task
+from bertjob_api.spec.model import Columns, Data, DataFormat, Head, Masking, Model, Pooling, Problem, Task, Vocabulary
 from bertjob_api.spec.optimize import Gate, Method, Optimize
 from bertjob_api.spec.serving import IMMUTABLE_SERVING, Analysis, Replicas, Serving
 from bertjob_api.spec.training import (
@@ -36,6 +36,7 @@ __all__ = [
     "Gate",
     "Head",
     "JobSpec",
+    "Masking",
     "Method",
     "Model",
     "Opaque",
@@ -51,4 +52,5 @@ __all__ = [
     "Storage",
     "Task",
     "Training",
+    "Vocabulary",
 ]

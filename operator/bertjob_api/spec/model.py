@@ -7,6 +7,7 @@ from bertjob_api.fields import api_field
 
 SOURCE: Final = r"^(preset|package|hf|storage|s3|file)://.+$"
 DATA_URI: Final = r"^(storage|s3|file)://.+$"
+VOCABULARY: Final = r"^(package|storage|s3|file)://.+$"
 
 Task = Literal[
     "sequence-classification",
@@ -28,6 +29,34 @@ class Head:
 
     layers: int = api_field("Number of hidden layers of the head.", default=0, minimum=0, maximum=3)
     hidden_size: int = api_field("Width of each hidden layer of the head.", default=128, minimum=8, maximum=4096)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """Where the word pieces of a preset come from."""
+
+    source: str | None = api_field(
+        "vocab.txt, tokenizer.json or a folder with one of them: package://module/folder, storage://path, s3://bucket/path, or "
+        "file:///path in local runs. Unset: trained from the training texts.",
+        default=None,
+        pattern=VOCABULARY,
+    )
+    size: int | None = api_field(
+        "Most word pieces of a trained vocabulary. Unset: one for each character and one for every 200 words of the training "
+        "texts (at least 1,000), 30,522 at most.",
+        default=None,
+        minimum=100,
+        maximum=250_000,
+    )
+    lowercase: bool = api_field("Whether a trained vocabulary ignores case and accents.", default=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Masking:
+    """Which tokens are hidden from a model that learns to fill them in; for masked-lm and pretraining."""
+
+    rate: float = api_field("Share of the tokens that are chosen.", default=0.15, minimum=0.01, maximum=0.5)
+    whole_words: bool = api_field("Choose all pieces of a word or none.", default=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +88,12 @@ class Model:
         "What an embedding is made of: mean (of all tokens) or cls (the first token). Unset: mean.", default=None
     )
     head: Head = api_field("Optional hidden layers before the output.", default_factory=Head)
+    masking: Masking | None = api_field(
+        "For masked-lm and pretraining: which tokens are hidden. Unset: 15 of 100, any of them.", default=None
+    )
+    vocabulary: Vocabulary | None = api_field(
+        "For preset:// alone: where its vocabulary comes from. Unset: trained from the training texts.", default=None
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

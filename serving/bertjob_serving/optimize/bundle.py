@@ -43,6 +43,8 @@ class Settings:
     """What the model's head reads."""
     sep_id: int | None = None
     """Id of [SEP], for tasks on pairs of texts; None: every input is one text."""
+    mask_id: int | None = None
+    """Id of [MASK], for tasks that fill it in; None: nothing is filled in."""
     take: tuple[int, ...] | None = None
     """Which output is the first, the second, ... of the job's labels; None: they are in this order."""
     rounds: int = 15

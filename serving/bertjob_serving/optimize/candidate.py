@@ -81,6 +81,7 @@ def _ingredients(name: str, bundle: Bundle, folder: Path, tell: Callable[[str], 
         trained=trained.shortened(settings.max_length),
         reads=settings.reads,
         sep_id=settings.sep_id,
+        mask_id=settings.mask_id,
         calibration=bundle.calibration,
     )
 

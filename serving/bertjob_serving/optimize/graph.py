@@ -19,7 +19,9 @@ import openvino as ov
 from openvino import opset15 as ops
 
 from bertjob_serving.engine import ATTENTION_MASK, INPUT_IDS, LOGITS
+from bertjob_serving.optimize import gaps
 from bertjob_serving.optimize.weights import Array, BertConfig, Trained
+from bertjob_tasks.masked_lm import TOP
 from bertjob_tasks.task import Reads
 
 MASKED: Final = -10000.0
@@ -52,7 +54,9 @@ class Float32:
         return ops.gather(ops.constant(values, name=name), ids, _index(0, f"{name}.axis"), name=f"{name}.rows")
 
 
-def build(trained: Trained, *, store: Store, reads: Reads = "first", sep_id: int | None = None) -> ov.Model:
+def build(
+    trained: Trained, *, store: Store, reads: Reads = "first", sep_id: int | None = None, mask_id: int | None = None
+) -> ov.Model:
     """
     Return the model: ``input_ids`` and ``attention_mask`` (B, S) int32 to ``logits`` float32.
 
@@ -61,6 +65,8 @@ def build(trained: Trained, *, store: Store, reads: Reads = "first", sep_id: int
         store: how weights stand in the graph.
         reads: "first": the head reads [CLS], logits are (B, L); "mean", "cls": there is no head, they are (B, H) of length 1; else it reads all, they are (B, S, L).
         sep_id: id of [SEP] for pairs of texts; None: every input is one text.
+        mask_id: id of [MASK], for a head that fills it in: outputs are (B, K, 2 T) as ``masked_lm`` describes them, where K is
+            the most gaps of a text and rows without a gap are -1; None: any other head.
 
     Raises:
         ValueError: a tensor is missing or has another shape than the configuration says.
@@ -82,6 +88,8 @@ def build(trained: Trained, *, store: Store, reads: Reads = "first", sep_id: int
         hidden = _total(hidden, mask)  # the mean has the same direction
     if reads in ("mean", "cls"):
         logits = _of_length_one(hidden)
+    elif mask_id is not None:
+        logits = graph.fill(hidden, gaps.find(ids, mask_id))
     else:
         logits = graph.classify(graph.pool(hidden) if reads == "first" else hidden)
     logits.output(0).set_names({LOGITS})
@@ -155,6 +163,16 @@ class _Graph:
             x = ops.gelu(self._linear(f"head.{index}", x), "erf", name=f"head.{index}.activation")
             index += 1
         return self._linear(self._trained.output, x)
+
+    def fill(self, hidden: Node, found: gaps.Gaps) -> Node:
+        """Return the likeliest words (B, K, 2 T) of the gaps among states (B, S, H)."""
+        base = "cls.predictions"
+        x = gaps.picked(hidden, found, name=f"{base}.states")
+        x = self._activate(self._linear(f"{base}.transform.dense", x), f"{base}.transform.activation")
+        x = self._norm(x, f"{base}.transform.LayerNorm")
+        words = self._trained.tensor("bert.embeddings.word_embeddings.weight", None, self._config.hidden_size)
+        logits = self._product(f"{base}.decoder", x, words, self._trained.tensor(f"{base}.bias", len(words)))
+        return gaps.likeliest(logits, found, top=TOP)
 
     def _attention(self, base: str, queried: Node, hidden: Node, bias: Node) -> Node:
         names, heads = ("query", "key", "value"), self._trained.layer_heads(base)

@@ -38,12 +38,12 @@ def download(uri: str, *, spec: JobSpec, folder: Path) -> Source:
 
 def read(source: Source, *, spec: JobSpec, labels: tuple[str, ...]) -> list[Any]:
     """Return every held-out example of the job's task; raises DataError."""
-    return list(registry.of_spec(spec.model).read(source.path, spec.data, labels=labels))
+    return list(registry.served_of(spec.model).read(source.path, spec.data, labels=labels))
 
 
 def calibration(source: Source, *, spec: JobSpec, wanted: int) -> list[Asked]:
     """Return *wanted* training inputs drawn evenly, in file order, the same at every call; all when there are fewer."""
-    task = registry.of_spec(spec.model)
+    task = registry.served_of(spec.model)
     return sample((task.asked(example) for example in task.read(source.path, spec.data, labels=None)), wanted=wanted)
 
 

@@ -51,6 +51,25 @@ def planned(optimize: Optimize | None) -> tuple[str, ...]:
     return (FP32, *(_others(optimize) if optimize is not None else ()))
 
 
+def possible(optimize: Optimize | None, *, hides: bool) -> tuple[str, ...]:
+    """
+    Return the planned candidates that can be made; a task that *hides* tokens has none of other weights or for ONNX Runtime.
+
+    Raises:
+        ValueError: candidates are wanted, and none of them can be made.
+
+    """
+    wanted = planned(optimize)
+    if not hides:
+        return wanted
+    made = tuple(name for name in wanted if RECIPES[name].engine == OPENVINO and RECIPES[name].weights == "trained")
+    if optimize is not None and made == (FP32,):
+        raise ValueError(
+            f"spec.optimize: none of {', '.join(wanted[1:])} can be made for this task; choose dynamic or static, for openvino"
+        )
+    return made
+
+
 def _others(optimize: Optimize) -> Iterator[str]:
     for method in (FP32, *optimize.methods):
         found = [name for name, recipe in RECIPES.items() if recipe.method == method and name != FP32]

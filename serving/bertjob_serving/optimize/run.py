@@ -17,7 +17,7 @@ from bertjob_serving.optimize import build, drawing, heldout, judging, live, pro
 from bertjob_serving.optimize.bundle import MODEL, Bundle, Settings, spread
 from bertjob_serving.optimize.live import Live
 from bertjob_serving.optimize.outcome import Record
-from bertjob_serving.optimize.recipes import planned
+from bertjob_serving.optimize.recipes import possible
 from bertjob_serving.optimize.report import Row
 from bertjob_serving.optimize.weights import CONFIG, read_config
 from bertjob_storage import folders, open_storage
@@ -71,7 +71,7 @@ def optimize(inputs: Inputs) -> Result:
 
     """
     spec = inputs.job.spec
-    registry.of_spec(spec.model)  # raises for a task that nobody knows
+    registry.served_of(spec.model)  # raises for a task that nobody knows
     storage = open_storage(spec.storage.prefix)
     source = heldout.download(spec.data.validation, spec=spec, folder=inputs.scratch / "validation")
     name = layout.optimize_id(inputs.job, model_sha256=inputs.model_sha256, validation_sha256=source.sha256)
@@ -82,7 +82,9 @@ def optimize(inputs: Inputs) -> Result:
         return committed
     prepared = _prepare(inputs, storage, run, source)
     shop = prepared.shop
-    board = progress.Board(folder=shop.folder, methods=planned(spec.optimize), texts=len(prepared.bundle.counts))
+    board = progress.Board(
+        folder=shop.folder, methods=possible(spec.optimize, hides=shop.task.hides), texts=len(prepared.bundle.counts)
+    )
     with progress.served(board, address=inputs.address, port=names.PROGRESS_PORT):
         return _optimized(inputs, prepared, source, board)
 
@@ -136,7 +138,7 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
     spec, folder = inputs.job.spec, inputs.scratch / "work"
     _log.info("fetching the trained model from %s", inputs.model_uri)
     trained = folders.fetch(open_storage(inputs.model_uri), inputs.model_uri, folder / MODEL, inputs.model_sha256)
-    config, task = read_config(folder / MODEL / CONFIG), registry.of_spec(spec.model)
+    config, task = read_config(folder / MODEL / CONFIG), registry.served_of(spec.model)
     labels = trained.labels or (config.labels if task.has_labels else ())
     max_length = min(spec.data.max_sequence_length, config.max_positions)
     encoder = encoding.Encoder.from_folder(folder / MODEL, max_length=max_length, stride=spec.data.stride)
@@ -160,6 +162,7 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
             problem=task.problem,
             reads=task.reads,
             sep_id=encoder.sep_id if len(task.inputs) > 1 else None,
+            mask_id=encoder.mask_id if task.hides else None,
             tuning=texts.tuning(spec.optimize or Optimize()),
         ),
     )

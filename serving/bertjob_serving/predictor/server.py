@@ -1,6 +1,7 @@
 """KServe's REST server around one model, on the address and port that we choose."""
 
 import asyncio
+import dataclasses
 import functools
 import logging
 import signal
@@ -31,6 +32,7 @@ def load(settings: Settings) -> tuple[Artifact, Worker]:
         artifact.manifest.method,
         len(artifact.golden),
     )
+    artifact = dataclasses.replace(artifact, task=artifact.task.with_vocabulary(encoder))
     encode = functools.partial(artifact.task.encode_asked, encoder=encoder)
     return artifact, Worker(encode=encode, infer=own.logits, pad_id=encoder.pad_id, limits=settings.limits)
 

@@ -156,6 +156,7 @@ def test_candidate_that_cannot_be_made_fails_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # eight processes, half of them with torch, half of them on one CPU
 def test_reworked_candidates_are_smaller_and_found_again(step: Step) -> None:
     """Pruned and fine-tuned models are candidates like others: measured, published with one digest however many CPUs there are."""
     optimize = {

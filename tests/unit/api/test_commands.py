@@ -26,6 +26,18 @@ def test_secrets_come_by_reference() -> None:
             assert item["name"] not in names.SECRET_KEYS or "secretKeyRef" in item["valueFrom"]
 
 
+def test_hub_is_asked_only_by_jobs_that_start_from_it() -> None:
+    """A job with a model of a hub gets its token by reference and may ask; every other pod is told that it is offline."""
+    for source, offline, keys in (("hf://org/name", "0", names.HUB_SECRET_KEYS), ("storage://m", "1", ())):
+        job = parse_job(a_job(model={"source": source}, storage={"secretRef": {"name": "s"}}))
+        for command in (commands.preflight(job), commands.train(job, attempt=0, store_host="x")):
+            env = {item["name"]: item for item in command.env}
+            assert env["HF_HUB_OFFLINE"]["value"] == offline
+            found = tuple(key for key in names.HUB_SECRET_KEYS if key in env)
+            assert found == keys
+            assert all(env[key]["valueFrom"]["secretKeyRef"]["name"] == "s" for key in found)
+
+
 def test_names_in_an_environment_are_unique() -> None:
     """Server-side apply merges env by name, so a name may stand only once."""
     for command in _all().values():

@@ -164,8 +164,8 @@ def test_folder_is_read_in_order_of_names(tmp_path: Path) -> None:
 
 def test_format_without_a_reader_is_refused(tmp_path: Path) -> None:
     """A format that is not read yet says so instead of reading nonsense."""
-    with pytest.raises(errors.UnsupportedError, match="parquet"):
-        list(read_examples(written(tmp_path, GOOD), settings(format="parquet")))
+    with pytest.raises(errors.UnsupportedError, match="conll"):
+        list(read_examples(written(tmp_path, GOOD), settings(format="conll")))
 
 
 def test_labels_are_sorted_and_numbered(tmp_path: Path) -> None:

@@ -145,6 +145,23 @@ def test_unfit_model(job: Object, tmp_path: Path, change: dict[str, object], par
     assert part in message_of(result)
 
 
+@pytest.mark.parametrize(
+    ("model", "part"),
+    [
+        ({"source": "preset://bert-tiny"}, None),
+        ({"source": "preset://bert-huge"}, "preset 'bert-huge' is unknown"),
+        ({"source": "preset://bert-tiny", "vocabulary": {"source": "file:///absent/vocab.txt"}}, "does not exist"),
+    ],
+    ids=["known", "unknown", "no-vocabulary"],
+)
+def test_preset(job: Object, tmp_path: Path, model: dict[str, Any], part: str | None) -> None:
+    """A preset needs no files, but its name and the vocabulary it is given must be right."""
+    job["spec"]["model"] |= model
+    code, result = run(job, tmp_path)
+    assert code == (42 if part else 0)
+    assert part is None or part in message_of(result)
+
+
 def test_own_script_brings_its_own_reader(job: Object, tmp_path: Path) -> None:
     """For an own script the data must be there, but its rows, and a model of the hub, are the script's affair."""
     job["spec"]["training"]["command"] = ["train.py"]

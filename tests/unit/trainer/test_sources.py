@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.models import a_model_folder
 
-from bertjob_tasks.errors import DataError, UnsupportedError
+from bertjob_tasks.errors import DataError
 from bertjob_trainer import sources
 
 
@@ -33,13 +33,6 @@ def test_package_that_is_not_there_is_refused(path: str) -> None:
     """An unknown package, a folder it lacks and a way out of it are mistakes of the user."""
     with pytest.raises(ValueError, match=r"package|folder"):
         sources.package_folder(path)
-
-
-@pytest.mark.parametrize(("source", "words"), [("preset://bert-base", "vocabulary"), ("hf://org/name", "hub")])
-def test_source_without_reader_says_what_to_use(source: str, words: str, tmp_path: Path) -> None:
-    """What cannot be started from yet names another way."""
-    with pytest.raises(UnsupportedError, match=words):
-        sources.model_folder(source, scratch=tmp_path)
 
 
 def test_missing_local_file_is_named(tmp_path: Path) -> None:

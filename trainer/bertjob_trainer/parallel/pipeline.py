@@ -20,7 +20,7 @@ from bertjob_trainer.data import Batch
 from bertjob_trainer.module import Module
 from bertjob_trainer.order import dealt
 from bertjob_trainer.parallel.axes import Axes, Spot
-from bertjob_trainer.parallel.strategy import Arithmetic, Work, dropout_seed
+from bertjob_trainer.parallel.strategy import Arithmetic, Work, dropout_seed, mean_share
 
 _ROUND: Final = 8
 """Lengths are rounded up to multiples of this, so that steps have few different shapes."""
@@ -63,7 +63,7 @@ class Stage(Module):
     def __init__(self, model: Any, arithmetic: Arithmetic, *, is_last: bool, salt: int) -> None:
         super().__init__()
         self.model = model
-        self.flow = Flow(batches=(), seeds=(), num_targets=1)
+        self.flow = Flow(batches=(), seeds=(), num_targets=(1,))
         """What flows now."""
         self._arithmetic = arithmetic
         self._is_last = is_last
@@ -95,7 +95,7 @@ class Stage(Module):
         batch = self.flow.batches[index]
         rows, length = batch.ids.shape
         real = outputs[:rows, :length] if outputs.dim() == 3 else outputs[:rows]
-        return self._arithmetic.loss(real, batch.labels) / self.flow.num_targets
+        return mean_share(self._arithmetic.loss(real, batch.labels), self.flow.num_targets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,7 +105,7 @@ class Flow:
     batches: Sequence[Batch]
     seeds: Sequence[int]
     """Of the dropout of each."""
-    num_targets: int
+    num_targets: tuple[int, ...]
     """Of the whole step."""
 
     def seed(self, index: int) -> int:
@@ -184,7 +184,7 @@ class Passes:
         """Add the gradients of this copy's micro-batches, and return their share of the loss in the last stage, else 0."""
         mine = dealt(len(work.micro_batches), rank=self._spot.stream, world=self._axes.streams)
         device = self._arithmetic.device
-        batches = [work.data.batch(work.micro_batches[index], device=device) for index in mine]
+        batches = [work.data.batch(index, device=device) for index in mine]
         seeds = [dropout_seed(self._arithmetic.seed, work.step, index) for index in mine]
         self._stage.flow = Flow(batches=batches, seeds=seeds, num_targets=work.num_targets)
         rows = max(len(samples) for samples in work.micro_batches)

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bertjob_trainer.gradients import Gradients
+from bertjob_trainer.gradients import Gradients, sparse_words
 from bertjob_trainer.group import Group
 from bertjob_trainer.order import dealt
 from bertjob_trainer.parallel.strategy import Arithmetic, Work, backward
@@ -18,8 +18,7 @@ class Replicated:
         self._model = model
         self._group = group
         self._arithmetic = arithmetic
-        words = model.bert.embeddings.word_embeddings.weight
-        self._gradients = Gradients(model, words, num_flags=num_flags, dtype=arithmetic.sums)
+        self._gradients = Gradients(model, sparse_words(model), num_flags=num_flags, dtype=arithmetic.sums)
 
     @property
     def sent_bytes(self) -> int:

@@ -70,12 +70,11 @@ def refuse_uncuttable(model: Any, axes: Axes) -> None:
         raise UnsupportedError(
             f"spec.training.parallelism.pipeline: got {axes.pipeline}, the model has {layers} layers; lower it"
         )
-    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     if axes.pipeline > 1 and isinstance(model, SentenceEmbedder):
         raise UnsupportedError(
             "spec.training.parallelism.pipeline: an embedding model takes texts apart before its first layer; use tensor or fsdp"
         )
-    if axes.pipeline > 1 and len(names) != len(list(model.parameters())):
+    if axes.pipeline > 1 and model.is_tied:
         raise UnsupportedError(
             "spec.training.parallelism.pipeline: this task's head shares weights with the embeddings, which stand in another "
             "stage; use tensor or fsdp"
@@ -104,7 +103,7 @@ def strategy_of(state: TrainState, *, group: Group, arithmetic: Arithmetic, num_
     copies = Along(rank=spot.data, world=axes.data, process_group=state.grid.process_group("data"))
     gradients = SplitGradients(
         tuple(state.parts.values()),
-        state.parts.get(WORDS),
+        None if state.model.is_tied else state.parts.get(WORDS),
         spot=spot,
         copies=copies,
         world=group,

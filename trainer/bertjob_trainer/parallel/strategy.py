@@ -11,27 +11,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertjob_trainer import precision
-from bertjob_trainer.data import Batch, Dataset
+from bertjob_trainer.data import Batch
+from bertjob_trainer.hiding import StepData
+
+Loss = Callable[..., Tensor | tuple[Tensor, ...]]
+"""Outputs and targets to the loss, summed over the targets; several sums where the loss is a sum of means."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """The forward and backward passes of one step; the same in every process."""
 
-    data: Dataset
-    micro_batches: Sequence[NDArray[np.int64]]
-    """Samples of each, the longest first."""
-    num_targets: int
-    """Of the whole step: losses are divided by it."""
+    data: StepData
     step: int
+
+    @property
+    def micro_batches(self) -> Sequence[NDArray[np.int64]]:
+        """Return the samples of each, the longest first."""
+        return self.data.micro_batches
+
+    @property
+    def num_targets(self) -> tuple[int, ...]:
+        """Return what each part of the loss is divided by: its targets in the whole step."""
+        return self.data.num_targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arithmetic:
     """How a batch becomes a loss."""
 
-    loss: Callable[[Tensor, Tensor], Tensor]
-    """Outputs and targets to the loss, summed over the targets."""
+    loss: Loss
     dtype: torch.dtype
     device: torch.device
     seed: int
@@ -88,17 +97,24 @@ def backward(model: Any, work: Work, index: int, arithmetic: Arithmetic, *, weig
 
     """
     torch.manual_seed(dropout_seed(arithmetic.seed, work.step, index))
-    batch = work.data.batch(work.micro_batches[index], device=arithmetic.device)
-    share = _loss(model, batch, arithmetic) / work.num_targets
+    batch = work.data.batch(index, device=arithmetic.device)
+    share = mean_share(_loss(model, batch, arithmetic), work.num_targets)
     if weight != 1.0:
         share = share * weight
     share.backward()
     return float(share.detach())
 
 
-def _loss(model: Any, batch: Batch, arithmetic: Arithmetic) -> Tensor:
+def mean_share(sums: Tensor | tuple[Tensor, ...], num_targets: tuple[int, ...]) -> Tensor:
+    """Return the share of a step's mean loss in *sums* over some of its targets."""
+    parts = sums if isinstance(sums, tuple) else (sums,)
+    return torch.stack([part / count for part, count in zip(parts, num_targets, strict=True)]).sum()
+
+
+def _loss(model: Any, batch: Batch, arithmetic: Arithmetic) -> Tensor | tuple[Tensor, ...]:
+    chosen = () if batch.chosen is None else (batch.chosen,)
     with precision.autocast(arithmetic.dtype, device=batch.ids.device):
-        outputs = model(batch.ids, batch.type_ids, batch.mask)
+        outputs = model(batch.ids, batch.type_ids, batch.mask, *chosen)
     return arithmetic.loss(outputs, batch.labels)
 
 

@@ -54,7 +54,8 @@ def probe(job: BertJob, *, scratch: Path, most: int) -> Found:
     inputs.fetch(job, scratch)
     paths = inputs.locate(job, scratch)
     config = BertConfig.from_dict(bert_config.read(paths.model))
-    examples = inputs.encode(paths, job, config=config)
+    folder = inputs.encoded_folder(job, inputs.digests(paths, job.spec.data), scratch)
+    examples = inputs.encode(paths, job, config=config, folder=folder)
     task = examples.task
     if (task.reads, task.loss) not in _PROBED:
         raise UnsupportedError(

@@ -115,7 +115,7 @@ def _loss(got: Sequence[Tensor], expected: Sequence[Tensor], mask: Tensor) -> Te
 
 
 def _error(mine: Tensor, theirs: Tensor, mask: Tensor) -> Tensor:
-    """Return the squared error of (B, C), (B, 1, E) or (B, S, E) over the square of what is expected, padding left out."""
+    """Return the squared error over the square of what is expected; padding, which is in (B, S, E) alone, is left out."""
     counted = mask if theirs.dim() == 3 and theirs.shape[1] == mask.shape[1] else torch.ones(())
     return ((mine - theirs).square() * counted).sum() / ((theirs.square() * counted).sum() + _TINY)
 

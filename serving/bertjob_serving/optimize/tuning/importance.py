@@ -6,7 +6,7 @@ scale on each part, estimated with one random direction of signs for each text. 
 
 Source: Michel et al. 2019, "Are Sixteen Heads Really Better than One?" (arXiv:1905.10650), scales on heads; Kwon et al. 2022, "A
 Fast Post-Training Pruning Framework for Transformers" (arXiv:2204.09656), squared gradients of scales on heads and channels.
-Shapes: B texts, S tokens, E model width, F feed-forward width, N heads.
+Shapes: B texts, S tokens of the longest, T tokens of all, E model width, F feed-forward width, N heads.
 """
 
 from collections.abc import Iterator
@@ -50,7 +50,8 @@ def measure(model: Any, data: Dataset) -> list[Importance]:
             outputs, counted = student.run(model, data, samples)
         direction = torch.randint(0, 2, outputs.shape, generator=signs) * 2.0 - 1.0
         gradients = torch.autograd.grad((outputs * direction * counted).sum(), seen)
-        moved = [(x.detach() * gradient).sum(dim=1) for x, gradient in zip(seen, gradients, strict=True)]  # (B, E or F)
+        lengths = torch.from_numpy(data.lengths[samples])
+        moved = [_of_texts(x.detach() * gradient, lengths) for x, gradient in zip(seen, gradients, strict=True)]
         for index, change in enumerate(moved):
             sums[index] += change.square().sum(dim=0)
         for index, change in enumerate(moved[::2]):
@@ -59,6 +60,16 @@ def measure(model: Any, data: Dataset) -> list[Importance]:
         Importance(heads=head.numpy(), channels=channel.numpy())
         for head, channel in zip(heads, sums[1::2], strict=True)
     ]
+
+
+def _of_texts(values: Tensor, lengths: Tensor) -> Tensor:
+    """Return the sums (B, E) over each text of values (B, S, E), (B, E) of first tokens, or (T, E) of all tokens of all texts."""
+    if values.dim() == 3:
+        return values.sum(dim=1)
+    if len(values) == len(lengths):
+        return values
+    texts = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
+    return values.new_zeros(len(lengths), values.shape[1]).index_add_(0, texts, values)
 
 
 @contextmanager
