@@ -19,7 +19,8 @@ def planned(spec: dict[str, Any], scratch: Path) -> list[tuple[int, ...]]:
     """Return the samples of each step of a job on local files, from its data and its seed alone."""
     job = parse_job(spec, local=True)
     paths = inputs.locate(job, scratch)
-    examples = inputs.encode(paths, job, config=BertConfig.from_dict(bert_config.read(paths.model)))
+    config = BertConfig.from_dict(bert_config.read(paths.model))
+    examples = inputs.encode(paths, job, config=config, folder=scratch / "encoded-by-the-judge")
     training = job.spec.training
     order = Order(
         seed=training.seed,

@@ -150,10 +150,9 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         words = torch.from_numpy(_NO_ROWS if state.model.is_tied else inputs.words).to(io.device)
 
         # Forward and backward of this process's share; the gradient is that of the mean loss of the global batch.
-        work = Work(data=inputs, step=state.step)
         is_stopped = io.is_stopped()
         try:
-            loss = strategy.accumulate(work)
+            loss = strategy.accumulate(Work(data=inputs, step=state.step))
 
             # One sum over processes: gradients, loss, what was computed, and what any process wants.
             share = [micro_batches[index] for index in strategy.share(len(micro_batches))]
