@@ -33,7 +33,7 @@ test: env parts lint ## every check that takes minutes
 	@$(BIN)/pytest -m "not slow" -n 2 --dist loadgroup
 
 test-all: env parts lint ## every check
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadgroup
 
 bench-operator: env ## what a job costs the operator: throughput, writes, a resync, memory
 	@PYTHONPATH=tests $(BIN)/python tests/benchmarks/bench_operator.py

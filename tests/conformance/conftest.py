@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bertjob_api import names
-from bertjob_api.cluster import BERT_JOB, NAMESPACE, Change, Cluster, Kind, Object, Ref
+from bertjob_api.cluster import BERT_JOB, NAMESPACE, SERVICE_ACCOUNT, Change, Cluster, Kind, Object, Ref
 from bertjob_api.crd import bert_job_crd
 from bertjob_local import embedded
 from bertjob_operator.runtime.http import connect
@@ -80,7 +80,10 @@ async def ground(request: pytest.FixtureRequest) -> AsyncIterator[Ground]:
     async with connect(local.layout.kubeconfig) as http:
         await http.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, manager="test")
         await _with_crd(http)
-        yield Ground(http, namespace)
+        found = Ground(http, namespace)
+        # The API server takes no pod before the namespace has this account, which a controller makes.
+        await found.until(lambda: found.get(SERVICE_ACCOUNT, "default"))
+        yield found
         await http.delete(Ref(NAMESPACE, "", namespace))
 
 

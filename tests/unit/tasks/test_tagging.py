@@ -85,7 +85,9 @@ def test_bytes_that_are_no_text_spoil_their_sentence_alone(tmp_path: Path) -> No
 
 def test_other_formats_are_refused(tmp_path: Path) -> None:
     """A table has no lists of words."""
-    with pytest.raises(errors.UnsupportedError, match="got csv, this version reads conll, jsonl for this task"):
+    with pytest.raises(
+        errors.UnsupportedError, match="got csv, this version reads conll, jsonl, parquet for this task"
+    ):
         read(tmp_path, "text,label\n", "csv")
 
 

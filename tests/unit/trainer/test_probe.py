@@ -66,7 +66,7 @@ def examples_of(folder: Path, rows: list[str], *, task: str, form: str) -> Examp
     features = found.encode(read, labels, encoder=encoder)
     dataset = Dataset.of(features.inputs, features.targets, pad_id=0, per_token=found.reads == "tokens")
     held_out = HeldOut(dataset, features)
-    return Examples(task=found, labels=labels, train=dataset, validation=held_out, test=None)
+    return Examples(task=found, labels=labels, train=dataset, validation=held_out, test=None, hiding=None)
 
 
 SENTENCES = [

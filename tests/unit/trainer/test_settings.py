@@ -10,7 +10,6 @@ from support.jobs import a_job
 
 from bertjob_api import names
 from bertjob_api.job import parse_job
-from bertjob_tasks.errors import UnsupportedError
 from bertjob_trainer import cadence, settings, threads
 
 
@@ -49,18 +48,6 @@ def test_torchruns_variables_are_read(tmp_path: Path) -> None:
     assert (found.rank, found.world, found.local_rank, found.local_world, found.attempt) == (5, 8, 1, 4, 3)
     assert found.progress_url == "http://127.0.0.1:1/"
     assert found.scratch.name == "pod-7"
-
-
-@pytest.mark.parametrize(
-    ("spec", "words"),
-    [
-        ({"model": {"task": "masked-lm"}}, "spec.model.task"),
-    ],
-)
-def test_what_is_not_trained_yet_is_refused(spec: dict[str, Any], words: str, tmp_path: Path) -> None:
-    """A field that this version would ignore is refused by its name."""
-    with pytest.raises(UnsupportedError, match=words):
-        settings.from_env(env_of(tmp_path, **spec))
 
 
 def test_missing_spec_file_is_named() -> None:
