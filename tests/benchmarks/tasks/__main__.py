@@ -43,8 +43,8 @@ def main() -> int:
         sys.stderr.write(f"error: {error}\n")
         return 1
     if not found:
-        sys.stdout.write("no seed has been run on both sides; run without --gather\n")
-        return 0
+        sys.stdout.write("no task has a seed that both sides have run: nothing to tell\n")
+        return 1 if given.write_docs else 0
     about = _about(machine)
     sys.stdout.write(f"{verdict.table(found)}\n")
     sys.stdout.write(f"{write('tasks', verdict.rows(found), machine=about)}\n")
@@ -131,7 +131,7 @@ def _run_missing(prepared: Prepared, machine: Machine, *, seeds: Sequence[int], 
     """Run each seed on each side, and keep what came out; a seed's two runs follow each other."""
     done = {(run.side, run.seed) for run in runs.kept(KEPT, prepared.name, budget=prepared.budget)}
     for seed in seeds:
-        for side in SIDES:
+        for side in SIDES if seed % 2 else reversed(SIDES):  # so that neither always runs on the warmer machine
             if again or (side, seed) not in done:
                 run = _run(side, prepared, seed, machine)
                 runs.keep(KEPT, run)

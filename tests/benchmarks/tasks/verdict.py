@@ -94,7 +94,7 @@ def rows(found: Sequence[Compared]) -> list[Row]:
             f"{each.metric} less the Trainer's, {each.title}, {len(each.seeds)} seeds",
             each.difference,
             "",
-            goal=None if each.verdict == "open" else -each.allowed,
+            goal=None if each.verdict == "open" else 0.0 - each.allowed,
             peers={NAMES[side]: statistics.fmean(each.values[side]) for side in SIDES},
         )
         for each in found
@@ -124,7 +124,7 @@ def _cells(each: Compared) -> tuple[str, ...]:
         each.metric,
         *(_spread(each.values[side]) for side in SIDES),
         f"{each.difference:+.4f}",
-        f"{-each.allowed:+.4f}",
+        f"{0.0 - each.allowed:+.4f}",
         each.verdict if each.verdict != "open" else f"open, {len(each.seeds)} of {SEEDS} seeds",
         *(f"{statistics.median(each.seconds[side]):.0f}" for side in SIDES),
         f"{each.faster:.2f} x",
@@ -137,9 +137,10 @@ def _spread(values: Sequence[float]) -> str:
 
 def page(found: Sequence[Compared], budgets: Sequence[str], *, machine: Mapping[str, Any]) -> str:
     """Return the page for people: what was compared, how, and the table."""
+    seeds = ", ".join(str(seed) for seed in sorted({seed for each in found for seed in each.seeds}))
     told = ", ".join(f"{key} {value}" for key, value in machine.items())
     return _PAGE.format(
-        table=table(found), budgets="\n".join(f"- {line}" for line in budgets), machine=told, seeds=SEEDS
+        table=table(found), budgets="\n".join(f"- {line}" for line in budgets), machine=told, seeds=seeds
     )
 
 
@@ -150,7 +151,7 @@ arithmetic, on the same machine. Everything else is each one's own way: how batc
 new weights begin. `make bench-tasks` makes this page with `ARGS=--write-docs`; the data are public sets below `$BERTJOB_DATA`.
 
 {table}
-Values are means over {seeds} seeds of the held-out data, with the least and the greatest in brackets, judged by the same code on both
+Values are means over the seeds {seeds} of the held-out data, with the least and the greatest in brackets, judged by the same code on both
 sides. *Passed*: our mean is not below the Trainer's mean by more than what is *allowed*, the Trainer's own range from seed to seed.
 Seconds are medians from the first training step to the last; reading, encoding and evaluation are left out on both sides. *Faster* is
 the median of the ratios of runs with the same seed.
