@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in $(BIN)/python python3.12 python3.11 python3.13 pyt
 	$$name -c '' 2>/dev/null && echo $$name && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help env parts demo demo-cluster test test-all lint bench-operator bench-elastic bench-scale bench-train bench-int8 pins crd clean
+.PHONY: help env parts demo demo-cluster test test-all lint bench-operator bench-elastic bench-scale bench-train bench-tasks bench-int8 pins crd clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench-scale: env ## speed-up on 4 hosts with shaped links, beside torch's DDP (r
 
 bench-train: env ## training speed beside transformers.Trainer, BERT-base on this CPU (BERTJOB_DATA: folder with SST-2)
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.train
+
+bench-tasks: env ## what models learn on real data and how fast, beside transformers.Trainer (BERTJOB_DATA; about an hour, in pieces by ARGS="--tasks sst2 --seeds 1")
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.tasks $(ARGS)
 
 bench-int8: env ## how much faster and smaller INT8 is on this CPU, beside its peers (minutes)
 	@PYTHONPATH=tests $(BIN)/python tests/benchmarks/bench_int8.py $(ARGS)
