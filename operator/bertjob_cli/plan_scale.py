@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -55,8 +56,9 @@ def setting_of(job: BertJob, options: argparse.Namespace) -> Setting:
     nodes = options.nodes if options.nodes is not None else job.spec.training.replicas
     if nodes < 1:
         raise ValueError(f"--nodes: got {nodes}, expected at least 1; name the nodes to plan for")
-    if options.tokens_per_second <= 0:
-        raise ValueError(f"--tokens-per-second: got {options.tokens_per_second:g}, expected more than 0")
+    for name, number in (("tokens-per-second", options.tokens_per_second), ("tokens", options.tokens)):
+        if number is not None and not (math.isfinite(number) and number > 0):
+            raise ValueError(f"--{name}: got {number:g}, expected a finite number above 0")
     return Setting(
         sizes=sizes_of(job, options.model),
         nodes=nodes,

@@ -88,6 +88,19 @@ def test_command_tells_speed_up_limit_and_change(tmp_path: Path, capsys: pytest.
     assert "--model bert-base" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--tokens", "--tokens-per-second"])
+@pytest.mark.parametrize("value", ["-5", "0", "nan", "inf"])
+def test_numbers_that_are_none_are_refused(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tokens and rates are finite and above 0; anything else is one line that names the option."""
+    file = tmp_path / "job.yaml"
+    file.write_text(yaml.safe_dump(a_job(model={"source": "preset://bert-base"})))
+
+    assert main.main(["plan-scale", str(file), option, value]) == 2
+    assert f"{option}: got {value}, expected a finite number above 0" in capsys.readouterr().err
+
+
 def test_rates_of_links() -> None:
     """A link is written as people write it."""
     assert [plan_scale.gigabits_of(text) for text in ("10GbE", "25 Gbit", "2.5G")] == [10, 25, 2.5]
