@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bertjob_api.job import BertJob
-from bertjob_cli import jobfile, scaling
+from bertjob_cli import extras, jobfile, scaling
 from bertjob_cli.scaling import Forecast, Setting, Sizes
 
 _NETWORK: Final = re.compile(r"^([0-9]+(?:\.[0-9]+)?)\s*(?:GbE|Gbit|Gb/s|G)$", re.IGNORECASE)
@@ -89,7 +89,8 @@ def sizes_of(job: BertJob, model: str | None) -> Sizes:
         return scaling.PRESETS[name]
     if source.partition("://")[0] not in ("file", "package"):
         raise ValueError(f"spec.model.source: {source} is not on this machine; name its size with --model bert-base")
-    from bertjob_trainer import bert_config, sources  # noqa: PLC0415  # for models on this machine only
+    with extras.needing("trainer", command="plan-scale"):
+        from bertjob_trainer import bert_config, sources  # noqa: PLC0415  # for models on this machine only
 
     try:
         config = bert_config.read(sources.model_folder(source, scratch=Path()))
