@@ -59,6 +59,10 @@ def setting_of(job: BertJob, options: argparse.Namespace) -> Setting:
     for name, number in (("tokens-per-second", options.tokens_per_second), ("tokens", options.tokens)):
         if number is not None and not (math.isfinite(number) and number > 0):
             raise ValueError(f"--{name}: got {number:g}, expected a finite number above 0")
+    if job.spec.training.parallelism.is_cut:
+        raise ValueError(
+            "spec.training.parallelism: got a model cut over processes, expected data alone; the forecast is for that"
+        )
     return Setting(
         sizes=sizes_of(job, options.model),
         nodes=nodes,
@@ -68,6 +72,7 @@ def setting_of(job: BertJob, options: argparse.Namespace) -> Setting:
         tokens=options.tokens or float(job.spec.data.max_sequence_length),
         rate=options.tokens_per_second,
         gradient_bytes=2 if job.spec.training.gradient_precision == "bf16" else 4,
+        is_tied=job.spec.model.task in ("masked-lm", "pretraining"),
     )
 
 

@@ -37,6 +37,13 @@ def test_step_is_computing_and_one_sum() -> None:
     assert found.speed_up == pytest.approx(4 / (1 + found.network))
 
 
+def test_tied_word_vectors_are_sent_whole() -> None:
+    """Where words are filled in, every word vector has a gradient, and so has the head that names words."""
+    found = scaling.forecast(replace(BASE, is_tied=True))
+    numbers = BASE.sizes.parameters + 768 * 768 + 3 * 768 + 30_522
+    assert found.bytes_per_node == pytest.approx(1.5 * numbers * 4)
+
+
 def test_uneven_micro_batches_are_the_limit() -> None:
     """Five micro-batches on four nodes take two turns; the network is not what to change, and smaller ones help."""
     uneven = replace(BASE, batch_size=40, gigabits=400)
