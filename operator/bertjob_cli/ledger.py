@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bertjob_cli import extras
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -49,7 +51,8 @@ def _show(options: argparse.Namespace) -> int:
 
 def _diff(options: argparse.Namespace) -> int:
     """Print how two runs differ, or that they do not."""
-    from bertjob_trainer.ledger import difference  # noqa: PLC0415  # NumPy: only for who asks
+    with extras.needing("trainer", command="ledger"):
+        from bertjob_trainer.ledger import difference  # noqa: PLC0415  # NumPy: only for who asks
 
     one, other = _read(options.one), _read(options.other)
     found = difference(one, other)
@@ -83,9 +86,10 @@ def summary(entries: "Sequence[Entry]") -> str:
 
 
 def _read(place: str) -> "tuple[Entry, ...]":
-    from bertjob_storage.opening import open_storage  # noqa: PLC0415
-    from bertjob_storage.protocol import StorageError  # noqa: PLC0415
-    from bertjob_trainer import ledger_files  # noqa: PLC0415
+    with extras.needing("trainer", command="ledger"):
+        from bertjob_storage.opening import open_storage  # noqa: PLC0415
+        from bertjob_storage.protocol import StorageError  # noqa: PLC0415
+        from bertjob_trainer import ledger_files  # noqa: PLC0415
 
     uri = place if "://" in place else f"file://{Path(place).resolve()}"
     storage = open_storage(uri)

@@ -2,13 +2,14 @@
 
 import argparse
 import json
+import math
 import re
 import sys
 from pathlib import Path
 from typing import Any, Final
 
 from bertjob_api.job import BertJob
-from bertjob_cli import jobfile, scaling
+from bertjob_cli import extras, jobfile, scaling
 from bertjob_cli.scaling import Forecast, Setting, Sizes
 
 _NETWORK: Final = re.compile(r"^([0-9]+(?:\.[0-9]+)?)\s*(?:GbE|Gbit|Gb/s|G)$", re.IGNORECASE)
@@ -55,8 +56,13 @@ def setting_of(job: BertJob, options: argparse.Namespace) -> Setting:
     nodes = options.nodes if options.nodes is not None else job.spec.training.replicas
     if nodes < 1:
         raise ValueError(f"--nodes: got {nodes}, expected at least 1; name the nodes to plan for")
-    if options.tokens_per_second <= 0:
-        raise ValueError(f"--tokens-per-second: got {options.tokens_per_second:g}, expected more than 0")
+    for name, number in (("tokens-per-second", options.tokens_per_second), ("tokens", options.tokens)):
+        if number is not None and not (math.isfinite(number) and number > 0):
+            raise ValueError(f"--{name}: got {number:g}, expected a finite number above 0")
+    if job.spec.training.parallelism.is_cut:
+        raise ValueError(
+            "spec.training.parallelism: got a model cut over processes, expected data alone; the forecast is for that"
+        )
     return Setting(
         sizes=sizes_of(job, options.model),
         nodes=nodes,
@@ -66,6 +72,7 @@ def setting_of(job: BertJob, options: argparse.Namespace) -> Setting:
         tokens=options.tokens or float(job.spec.data.max_sequence_length),
         rate=options.tokens_per_second,
         gradient_bytes=2 if job.spec.training.gradient_precision == "bf16" else 4,
+        is_tied=job.spec.model.task in ("masked-lm", "pretraining"),
     )
 
 
@@ -87,7 +94,8 @@ def sizes_of(job: BertJob, model: str | None) -> Sizes:
         return scaling.PRESETS[name]
     if source.partition("://")[0] not in ("file", "package"):
         raise ValueError(f"spec.model.source: {source} is not on this machine; name its size with --model bert-base")
-    from bertjob_trainer import bert_config, sources  # noqa: PLC0415  # for models on this machine only
+    with extras.needing("trainer", command="plan-scale"):
+        from bertjob_trainer import bert_config, sources  # noqa: PLC0415  # for models on this machine only
 
     try:
         config = bert_config.read(sources.model_folder(source, scratch=Path()))

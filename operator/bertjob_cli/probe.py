@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bertjob_cli import jobfile, placing
+from bertjob_cli import extras, jobfile, placing
 from bertjob_storage.protocol import StorageError
 
 
@@ -37,7 +37,8 @@ def main(options: argparse.Namespace) -> int:
     if options.model is not None:
         value = {**value, "spec": {**value["spec"], "model": {**value["spec"]["model"], "source": options.model}}}
     job = jobfile.parse(options.file, value, local=True)
-    from bertjob_trainer.probe import run  # noqa: PLC0415  # loads torch
+    with extras.needing("trainer", command="probe"):
+        from bertjob_trainer.probe import run  # noqa: PLC0415  # loads torch
 
     try:
         with tempfile.TemporaryDirectory(prefix="bertjob-probe-") as scratch:

@@ -70,6 +70,8 @@ class Setting:
     """Tokens per second that one node trains on."""
     gradient_bytes: int = 4
     """Of one number on the wire."""
+    is_tied: bool = False
+    """The word vectors are the output layer too, as for hidden words: all of them have a gradient in every step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,9 @@ def forecast(setting: Setting) -> Forecast:
     alone = setting.batch_size * setting.tokens / setting.rate
     count = math.ceil(setting.batch_size / setting.micro_batch_size)
     share = math.ceil(count / setting.nodes) / count
-    numbers = setting.sizes.dense + words_in(setting) * setting.sizes.hidden
+    hidden, vocabulary = setting.sizes.hidden, setting.sizes.vocabulary
+    head = hidden * hidden + 3 * hidden + vocabulary if setting.is_tied else 0
+    numbers = setting.sizes.dense + head + (vocabulary if setting.is_tied else words_in(setting)) * hidden
     sent = 2 * (setting.nodes - 1) / setting.nodes * numbers * setting.gradient_bytes
     return Forecast(
         alone=alone,

@@ -93,6 +93,7 @@ def is_answered(task: Task[Any], item: Item, tokens: Windows, logits: Sequence[A
 
 def same_answer(task: Task[Any], recorded: Sequence[float], got: Array) -> bool:
     """Return whether the logits *got*, (L,) or (S, L), mean what was recorded."""
-    if got.size != len(recorded):
+    if len(recorded) % got.shape[-1]:
         return False
-    return task.same(np.array(recorded).reshape(got.shape), got, tolerance=TOLERANCE)
+    expected = np.array(recorded).reshape(-1, got.shape[-1]) if got.ndim > 1 else np.array(recorded)
+    return task.same(task.own(expected), task.own(got), tolerance=TOLERANCE)

@@ -103,10 +103,10 @@ class MaskedLanguage(Task[Passage]):
         return Features(tuple(inputs), targets_of(inputs, gaps, encoder=encoder), Gold(gaps))
 
     def reduce(self, outputs: Sequence[Array], tokens: Sequence[Encoded]) -> tuple[float, ...]:
-        """Return the likeliest word of each gap; rows without one are those of other texts of a batch."""
+        """Return the likeliest word of each gap."""
         del tokens
         (rows,) = outputs
-        return tuple(rows[rows[:, 0] >= 0, TOP].tolist())
+        return tuple(self.own(rows)[:, TOP].tolist())
 
     def statistics(self, features: Features, answers: Sequence[float]) -> Array:
         """Return how many gaps are filled in right, and how many are judged, (N, 2)."""
@@ -144,8 +144,7 @@ class MaskedLanguage(Task[Passage]):
         del tokens, asked, labels
         shown = TOP if with_scores else _SHOWN
         (rows,) = outputs
-        rows = rows[rows[:, 0] >= 0]
-        return {"masks": [self._named(row[:shown], row[TOP : TOP + shown]) for row in rows]}
+        return {"masks": [self._named(row[:shown], row[TOP : TOP + shown]) for row in self.own(rows)]}
 
     def _named(self, chances: Array, numbers: Array) -> list[dict[str, Any]]:
         found = zip(chances.tolist(), numbers.astype(np.int64).tolist(), strict=True)
@@ -156,14 +155,18 @@ class MaskedLanguage(Task[Passage]):
         del labels
         return {"masks": ("BYTES", [len(answers)], [columns.as_json(item["masks"]) for item in answers])}
 
+    def own(self, outputs: Array) -> Array:
+        """Return the rows of the input's gaps; a batch has as many for each input as its most gaps, -1 where there is none."""
+        kept: Array = outputs[~(outputs[:, 0] < 0)]  # what is no number stays, to be found
+        return kept
+
     def same(self, recorded: Array, got: Array, *, tolerance: float) -> bool:
         """Return whether the likeliest word of every gap has the same probability, within *tolerance*."""
         if not is_finite_like(recorded, got):
             return False
         there = got[:, TOP:] == recorded[:, TOP : TOP + 1]
         chances = np.where(there, got[:, :TOP], 0.0).max(axis=1)
-        # Rows without a gap are -1 in both.
-        return bool(np.abs(np.maximum(recorded[:, 0], 0.0) - np.maximum(chances, 0.0)).max(initial=0.0) <= tolerance)
+        return bool(np.abs(recorded[:, 0] - chances).max(initial=0.0) <= tolerance)
 
 
 def gaps_of(gapped: Sequence[Gapped], inputs: Sequence[Encoded], *, encoder: Encoder) -> tuple[Array, ...]:

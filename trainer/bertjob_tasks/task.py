@@ -207,6 +207,10 @@ class Task(ABC, Generic[E]):
     def columns(self, answers: Sequence[Answer], *, labels: Sequence[str]) -> Mapping[str, Column]:
         """Return the same answers as columns, by name."""
 
+    def own(self, outputs: Array) -> Array:
+        """Return the outputs for one input without those that are there for other inputs of its batch alone."""
+        return outputs
+
     @abstractmethod
     def same(self, recorded: Array, got: Array, *, tolerance: float) -> bool:
         """Return whether the outputs *got* for one input mean what was *recorded*, of one shape and finite, within *tolerance*."""

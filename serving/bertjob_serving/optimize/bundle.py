@@ -45,6 +45,8 @@ class Settings:
     """Id of [SEP], for tasks on pairs of texts; None: every input is one text."""
     mask_id: int | None = None
     """Id of [MASK], for tasks that fill it in; None: nothing is filled in."""
+    vocabulary: int = 0
+    """How many token ids there are, for golden inputs that are invented."""
     take: tuple[int, ...] | None = None
     """Which output is the first, the second, ... of the job's labels; None: they are in this order."""
     rounds: int = 15
@@ -73,7 +75,7 @@ class Bundle:
     golden: tuple[int, ...]
     """Indices of the held-out inputs that become the golden set."""
     golden_texts: tuple[Asked, ...] | None
-    """What is asked to get them; None where texts may not be stored."""
+    """What is asked to get them; None where texts may not be stored, and then the inputs are invented ones of their form."""
     settings: Settings
 
     @property

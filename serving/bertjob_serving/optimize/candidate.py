@@ -18,6 +18,7 @@ import numpy as np
 from bertjob_serving import cpu, engine, golden
 from bertjob_serving.optimize import contain, making, measure, progress, resident
 from bertjob_serving.optimize.bundle import MODEL, Bundle
+from bertjob_serving.optimize.invented import invented
 from bertjob_serving.optimize.outcome import Latency, Outcome
 from bertjob_serving.optimize.recipes import FP32, RECIPES
 from bertjob_serving.optimize.weights import Array, read_trained
@@ -125,13 +126,22 @@ def _golden(bundle: Bundle, folder: Path, name: str) -> list[golden.Item]:
     texts = bundle.golden_texts or (None,) * len(bundle.golden)
     return [
         golden.Item(
-            ids=tuple(bundle.heldout[index].tolist()),
+            ids=tuple(ids.tolist()),
             text=text,
-            fp32=_floats(reference.logits_of(bundle.heldout[index])),
-            served=_floats(own.logits_of(bundle.heldout[index])),
+            fp32=_floats(reference.logits_of(ids)),
+            served=_floats(own.logits_of(ids)),
         )
-        for index, text in zip(bundle.golden, texts, strict=True)
+        for ids, text in zip(_golden_ids(bundle), texts, strict=True)
     ]
+
+
+def _golden_ids(bundle: Bundle) -> list[Array]:
+    """Return the token ids (S,) of the golden inputs: held-out ones, or invented ones where texts may not be stored."""
+    found, settings = [bundle.heldout[index] for index in bundle.golden], bundle.settings
+    if bundle.golden_texts is not None:
+        return found
+    kept = {token for token in (settings.sep_id, settings.mask_id) if token is not None}
+    return [invented(ids, kept=kept, vocabulary=settings.vocabulary, number=number) for number, ids in enumerate(found)]
 
 
 def _floats(logits: Array) -> tuple[float, ...]:

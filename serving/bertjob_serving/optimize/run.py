@@ -13,6 +13,7 @@ from bertjob_api.parse import dump
 from bertjob_api.spec import Gate, Optimize
 from bertjob_api.termination import Result
 from bertjob_serving import cpu
+from bertjob_serving.golden import SIZE
 from bertjob_serving.optimize import build, drawing, heldout, judging, live, progress, report, texts, training_report
 from bertjob_serving.optimize.bundle import MODEL, Bundle, Settings, spread
 from bertjob_serving.optimize.live import Live
@@ -144,7 +145,7 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
     encoder = encoding.Encoder.from_folder(folder / MODEL, max_length=max_length, stride=spec.data.stride)
     examples = heldout.read(source, spec=spec, labels=labels)
     features = task.encode(examples, labels, encoder=encoder)
-    golden = spread(len(examples), wanted=32)
+    golden = spread(len(examples), wanted=SIZE)
     drawn = texts.drawn(spec, task, encoder, folder=inputs.scratch / "train")
     parts = features.slices
     bundle = Bundle(
@@ -163,6 +164,7 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
             reads=task.reads,
             sep_id=encoder.sep_id if len(task.inputs) > 1 else None,
             mask_id=encoder.mask_id if task.hides else None,
+            vocabulary=encoder.vocab_size,
             tuning=texts.tuning(spec.optimize or Optimize()),
         ),
     )

@@ -34,7 +34,8 @@ def load(settings: Settings) -> tuple[Artifact, Worker]:
     )
     artifact = dataclasses.replace(artifact, task=artifact.task.with_vocabulary(encoder))
     encode = functools.partial(artifact.task.encode_asked, encoder=encoder)
-    return artifact, Worker(encode=encode, infer=own.logits, pad_id=encoder.pad_id, limits=settings.limits)
+    limits = dataclasses.replace(settings.limits, max_items=1) if artifact.answers_alone else settings.limits
+    return artifact, Worker(encode=encode, infer=own.logits, pad_id=encoder.pad_id, limits=limits)
 
 
 def serve(settings: Settings, artifact: Artifact, worker: Worker) -> None:

@@ -26,7 +26,7 @@ class Limits:
     max_tokens: int = 4096
     """Padded tokens that the engine gets at once."""
     max_items: int = 16
-    """Texts that the engine gets at once."""
+    """Texts that the engine gets at once; 1 where the artifact's answers would depend on batch mates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.waiting import all_end
+from tokenizers import Tokenizer
 
 from bertjob_api import names, termination
 from bertjob_api.manifest import ModelManifest
@@ -187,13 +188,21 @@ def test_reworked_candidates_are_smaller_and_found_again(step: Step) -> None:
 
 
 def test_texts_stay_out_when_told_so(step: Step) -> None:
-    """With privacy.storeTexts false no text of the data is in storage or log."""
-    code, _, log = step.with_spec(privacy={"storeTexts": False}).run()
+    """With privacy.storeTexts false no text of the data is in storage or log, nor its token ids, which spell it as well."""
+    code, result, log = step.with_spec(privacy={"storeTexts": False}).run()
 
     written = [path.read_bytes() for path in (step.root / "store" / "jobs").rglob("*") if path.is_file()]
     assert code == termination.OK
     assert not [data for data in written if b"secret1" in data]
     assert "secret1" not in log
+    assert result.artifact is not None
+    folder, _ = _artifact(result.artifact.uri)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    golden = json.loads((folder / "golden.json").read_bytes())["items"]
+    rows = (step.root / "validation.jsonl").read_text().splitlines()
+    spelled = {tuple(tokenizer.encode(json.loads(row)["text"]).ids) for row in rows}
+    assert len(golden) == 32
+    assert not [item for item in golden if tuple(item["ids"]) in spelled]
 
 
 def test_texts_are_kept_otherwise(step: Step) -> None:

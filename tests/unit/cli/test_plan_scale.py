@@ -37,6 +37,13 @@ def test_step_is_computing_and_one_sum() -> None:
     assert found.speed_up == pytest.approx(4 / (1 + found.network))
 
 
+def test_tied_word_vectors_are_sent_whole() -> None:
+    """Where words are filled in, every word vector has a gradient, and so has the head that names words."""
+    found = scaling.forecast(replace(BASE, is_tied=True))
+    numbers = BASE.sizes.parameters + 768 * 768 + 3 * 768 + 30_522
+    assert found.bytes_per_node == pytest.approx(1.5 * numbers * 4)
+
+
 def test_uneven_micro_batches_are_the_limit() -> None:
     """Five micro-batches on four nodes take two turns; the network is not what to change, and smaller ones help."""
     uneven = replace(BASE, batch_size=40, gigabits=400)
@@ -86,6 +93,19 @@ def test_command_tells_speed_up_limit_and_change(tmp_path: Path, capsys: pytest.
     file.write_text(yaml.safe_dump(a_job(model={"source": "s3://bucket/model"})))
     assert main.main(["plan-scale", str(file)]) == 2
     assert "--model bert-base" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--tokens", "--tokens-per-second"])
+@pytest.mark.parametrize("value", ["-5", "0", "nan", "inf"])
+def test_numbers_that_are_none_are_refused(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tokens and rates are finite and above 0; anything else is one line that names the option."""
+    file = tmp_path / "job.yaml"
+    file.write_text(yaml.safe_dump(a_job(model={"source": "preset://bert-base"})))
+
+    assert main.main(["plan-scale", str(file), option, value]) == 2
+    assert f"{option}: got {value}, expected a finite number above 0" in capsys.readouterr().err
 
 
 def test_rates_of_links() -> None:

@@ -35,6 +35,26 @@ def test_intact_artifact_is_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "method", "alone"),
+    [
+        ("openvino", "dynamic", False),
+        ("onnxruntime", "fp32-onnx", False),
+        ("onnxruntime", "dynamic-onnx", True),
+        ("onnxruntime", "pruning-onnx", True),
+    ],
+)
+def test_answers_that_depend_on_batch_mates_are_given_alone(
+    tmp_path: Path, name: str, method: str, alone: bool
+) -> None:
+    """INT8 of ONNX Runtime is asked one input at a time, everything else in batches."""
+    version = engine.library(name).version()
+
+    found = open_artifact(_saved(tmp_path, engine=name, engine_version=version, method=method))
+
+    assert found.answers_alone is alone
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"role": "trained"}, "role is 'trained', expected 'served'"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bertjob_serving.optimize import contain, heldout, measure
 from bertjob_serving.optimize.bundle import Bundle, Settings, spread
+from bertjob_serving.optimize.invented import invented
 from bertjob_tasks.encoding import Encoded
 
 
@@ -134,6 +135,19 @@ def test_sample_reaches_all_parts() -> None:
 def test_spread(count: int, expected: tuple[int, ...]) -> None:
     """The golden set is spread over the held-out data."""
     assert spread(count, wanted=4) == expected
+
+
+def test_invented_inputs_have_the_form_and_other_words() -> None:
+    """Length, ends and kept tokens stay; the words are drawn, the same at every call, and never one that is kept."""
+    ids = np.array([2, *range(100, 130), 4, *range(130, 160), 3], np.int32)
+
+    found = [invented(ids, kept={3, 4}, vocabulary=1000, number=number) for number in (0, 0, 1)]
+
+    assert all(np.flatnonzero(np.isin(got, (3, 4))).tolist() == [31, 62] for got in found)
+    assert all((got.dtype, got[0], len(got)) == (np.int32, 2, len(ids)) for got in found)
+    assert (found[0] == found[1]).all()
+    assert (found[0] == found[2]).mean() < 0.2
+    assert (found[0] == ids).mean() < 0.2
 
 
 def test_bundle_survives_the_way_to_the_process(tmp_path: Path) -> None:

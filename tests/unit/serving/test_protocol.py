@@ -106,6 +106,18 @@ def test_answers_are_compared_by_probability(got: list[float], same: bool) -> No
     assert golden.same_answer(task_of("sequence-classification", None), (2.0, -1.0), np.array(got)) is same
 
 
+def test_gaps_of_batch_mates_do_not_count() -> None:
+    """A text with one gap is answered as recorded beside a text with two; another word, or none, is told."""
+    task, own = task_of("masked-lm", None), np.array([[0.9, *[0.01] * 9, *range(10)]])
+    absent, recorded = np.full((1, 20), -1.0), tuple(own.ravel().tolist())
+
+    assert golden.same_answer(task, recorded, np.concatenate([own, absent]))
+    assert golden.same_answer(task, (-1.0,) * 20, np.concatenate([absent, absent]))
+    assert not golden.same_answer(task, recorded, np.concatenate([own, own]))
+    assert not golden.same_answer(task, recorded, absent)
+    assert not golden.same_answer(task, recorded, np.full((1, 20), np.nan))
+
+
 def test_address_is_the_pods_own() -> None:
     """The server listens on POD_IP where it is set, and flags change limits."""
     found = settings.parse(["--model_name=m", "--max_batch=7", "--http_port=0"], {"POD_IP": "127.1.2.3"})

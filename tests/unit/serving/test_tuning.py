@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from bertjob_serving import onnxruntime_engine, openvino_engine
 from bertjob_serving.optimize import graph, ir, onnx_graph
+from bertjob_serving.optimize.bundle import Bundle, Settings, Tuning
 from bertjob_serving.optimize.int8 import quantize_rows
-from bertjob_serving.optimize.tuning import distil, importance, pruning, rounding, student
+from bertjob_serving.optimize.tuning import distil, importance, pruning, rework, rounding, student
 from bertjob_serving.optimize.tuning.importance import Importance
 from bertjob_serving.optimize.weights import read_trained
 
@@ -150,6 +151,27 @@ def test_student_learns_to_answer_as_its_teacher(folder: Path, reads: Any) -> No
     assert all((one[name] == three[name]).all() for name in one)
     before = read_trained(folder).tensors
     assert (one["bert.embeddings.word_embeddings.weight"] == before["bert.embeddings.word_embeddings.weight"]).all()
+
+
+def test_rework_sums_on_one_thread(folder: Path) -> None:
+    """From the search for what may go on, nothing is summed over several threads: near-ties would go either way."""
+    bundle = Bundle(
+        heldout=(),
+        types=(),
+        counts=(),
+        calibration=(),
+        training=tuple(_texts(4)),
+        golden=(),
+        golden_texts=None,
+        settings=Settings(threads=2, max_length=16, tuning=Tuning(heads=0.5, channels=0.3, learning_rate=1e-3)),
+    )
+    torch.set_num_threads(2)
+    seen: list[int] = []
+
+    rework.reworked("pruned", folder.parent, bundle, tell=lambda _: seen.append(torch.get_num_threads()))
+
+    assert len(seen) > 1
+    assert set(seen) == {1}
 
 
 def test_second_text_has_its_own_type() -> None:

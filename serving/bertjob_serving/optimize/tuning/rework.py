@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
+import torch
 from safetensors.numpy import load_file, save_file
 
 from bertjob_serving import cpu
@@ -17,7 +18,6 @@ _log = logging.getLogger(__name__)
 
 Kind = Literal["tuned", "pruned"]
 """Fine-tuned with rounding; or pruned before that."""
-_LOG_EVERY: Final = 20
 
 
 def reworked(kind: Kind, folder: Path, bundle: Bundle, *, tell: Callable[[str], None]) -> Trained:
@@ -48,6 +48,7 @@ def _made(kind: Kind, folder: Path, bundle: Bundle, trained: Trained, tell: Call
     if not bundle.training:
         message = "fine-tuning: got no text, expected at least one; spec.data.train is empty"
         raise ValueError(message)
+    torch.set_num_threads(1)  # near-ties of importance must not be decided by how sums are split over threads
     settings = bundle.settings
     teacher, model = (student.load(folder / MODEL, reads=settings.reads) for _ in range(2))
     data = student.dataset(bundle.training, sep_id=settings.sep_id)
