@@ -1,7 +1,7 @@
 """Any number of labels for each text or pair, each decided for itself. Shapes: N inputs, C labels."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from bertjob_tasks.errors import Place
 from bertjob_tasks.readers import Example, refuse_unknown
 from bertjob_tasks.task import Answer, Array, Asked, Column, Features, Windows, is_finite_like
 from bertjob_tasks.texts import TextTask, scores_column
-
-THRESHOLD: Final = 0.5
-"""Probability from which a label is given."""
 
 
 class MultiLabel(TextTask[tuple[str, ...]]):
