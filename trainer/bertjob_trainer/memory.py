@@ -27,6 +27,8 @@ class Memory:
     state: TrainState | None = None
     is_whole: bool = False
     """Whether ``state`` is that of a step: False before it is read, and while another process's is written over it."""
+    is_mixed: bool = False
+    """Whether writing another state over ``state`` broke off: its weights are of no step, not even of the start."""
     rescue: Callable[[], None] = _nothing
     """Commits the state; called when this worker is stopped between two rounds."""
     recovery: Recovery = field(default_factory=Recovery)

@@ -1,5 +1,6 @@
 """From a trained state to the published, committed model: which weights, what they are worth, and what is told of them."""
 
+import copy
 import logging
 import tempfile
 import time
@@ -88,6 +89,8 @@ def choose(state: TrainState, watch: Watch, checkpoints: Checkpoints, machine: M
     step = from_first(machine.group, saved[0] if saved else None, device=machine.device)
     if step is None:
         return Chosen(model=model, step=state.step)
+    # A copy: whoever is lost from here on, the state stays that of its step.
+    model = model if state.is_split else copy.deepcopy(model)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if saved is not None:

@@ -45,13 +45,14 @@ def from_survivor(memory: Memory, *, group: Group, device: torch.device) -> int 
     source = ages.tolist().index(best)
     if int(ages.min()) < best:
         memory.is_whole = memory.is_whole and state.step + 1 == best
+        memory.is_mixed = not memory.is_whole
         for tensor in state.tensors().values():
             group.broadcast(tensor, source=source)
         told = from_first(group, state.ledger.to_json(), device=device, source=source)
         if not (memory.is_whole and state.step + 1 == best):
             state.ledger = Ledger.from_json(told)
         state.move_to(best - 1)
-        memory.is_whole = True
+        memory.is_whole, memory.is_mixed = True, False
     return state.step
 
 

@@ -115,8 +115,9 @@ def _begin(memory: Memory, machine: Machine) -> int:
     assert state is not None, "the state is built before it is filled; this is a bug"
     start = from_survivor(memory, group=group, device=device)
     if start is None:
+        memory.is_mixed = True
         start = resume(state, memory.checkpoints if group.rank == 0 else None, group=group, device=device) or 0
-        memory.is_whole = True
+        memory.is_whole, memory.is_mixed = True, False
     share_course(state, group=group, device=device)
     state.course.started(start, now=time.time(), values={"processes": group.world})
     memory.recovery.reached("restore", time.monotonic())
@@ -133,9 +134,9 @@ def _build(given: Settings, run: Run, paths: Paths, machine: Machine, memory: Me
     memory.checkpoints = memory.checkpoints or Checkpoints(run.storage, run.uri, keep, given.attempt, run.id)
     if memory.is_warming and job.spec.training.parallelism.is_cut:
         return  # which part it gets is told by the world
-    if memory.state is None or memory.state.is_split:  # parts of another grid are of no use
+    if memory.state is None or memory.is_mixed or memory.state.is_split:  # parts of another grid are of no use
         built = build_model(job, paths, memory.examples, config=config)
-        memory.state, memory.is_whole = _start(job, built, machine), False
+        memory.state, memory.is_whole, memory.is_mixed = _start(job, built, machine), False, False
 
 
 def _fetch(given: Settings, machine: Machine, memory: Memory) -> None:
@@ -269,13 +270,13 @@ def _train(given: Settings, run: Run, memory: Memory, machine: Machine, stop: St
     rescues = checkpoints if is_rescuer(given) and not state.is_split else None
 
     def rescue() -> None:
-        if rescues is not None:
+        if rescues is not None and memory.is_whole:  # else a broadcast of another's state broke off in the middle
             loop.save(config, state, rescues, world=group.world)
         await_rescue(checkpoints)
 
     memory.rescue = rescue
     try:
-        reached_end = loop.train(
+        return loop.train(
             config,
             state,
             examples.train,
@@ -291,10 +292,12 @@ def _train(given: Settings, run: Run, memory: Memory, machine: Machine, stop: St
                 evaluate=lambda: evaluate(state.whole_model(), examples.validation, examples.task, machine),
             ),
         )
+    except (PeerLostError, RegroupError):
+        chronicle = None  # the next round writes on, and must not wait for storage
+        raise
+    finally:
         if chronicle is not None:
             chronicle.close(state.course)
-        return reached_end
-    finally:
         reporter.close()
 
 

@@ -159,3 +159,4 @@ def test_half_written_state_is_never_offered() -> None:
         with pytest.raises(PeerLostError):
             from_survivor(memory, group=Peers(others, on_broadcast=die), device=CPU)
         assert memory.is_whole == still_whole
+        assert memory.is_mixed != still_whole

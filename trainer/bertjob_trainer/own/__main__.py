@@ -88,8 +88,12 @@ def work(command: Sequence[str], env: Mapping[str, str], script: Script) -> int:
     here.output.mkdir(parents=True)
     places.mark(here.marker(env), is_done=False)
     code = script.run(command, handed(env, here, run.inputs), meanwhile=mirror.look if rank == 0 else lambda: None)
+    if script.is_stopped:  # a script that stops cleanly ends with 0 too, with a model that is not trained to its end
+        if rank == 0 and code >= 0:  # killed by a signal, it may have been writing
+            mirror.finish()
+        return EVICTED
     if code != OK:
-        return EVICTED if script.is_stopped else code
+        return code
     return _after(run, here, env, mirror, rank=rank)
 
 

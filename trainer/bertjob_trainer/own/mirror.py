@@ -93,17 +93,17 @@ class Mirror:
         """Copy what has not changed since the last look; at most one look in ``LOOK_S``. A failure is tried again."""
         if time.monotonic() < self._next:
             return
-        now = self._signatures()
-        settled = [name for name, signature in now.items() if signature and self._seen.get(name) == signature]
-        self._seen = now
         try:
+            now = self._signatures()
+            settled = [name for name, signature in now.items() if signature and self._seen.get(name) == signature]
+            self._seen = now
             self._copy(now, settled)
-        except StorageError as error:
+        except (StorageError, OSError) as error:  # the script removes checkpoints when it likes
             _log.warning("a checkpoint was not copied: %s; tried again", error)
         self._next = time.monotonic() + LOOK_S
 
     def finish(self) -> None:
-        """Copy everything: the script has ended well, so what it wrote is complete. Raises StorageError."""
+        """Copy everything: the script has ended by itself, so what it wrote is complete. Raises StorageError."""
         self._seen = now = self._signatures()
         self._copy(now, [name for name, signature in now.items() if signature])
 

@@ -1,6 +1,7 @@
 """What an own script has trained, as a published model."""
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -89,11 +90,15 @@ def _labels(job: BertJob, task: Task[Any], config: Mapping[str, Any]) -> tuple[s
 
 
 def metrics(output: Path) -> Mapping[str, float] | None:
-    """Return the numbers in ``metrics.json``, which a script may leave beside its model; None: it left none."""
+    """Return the finite numbers in ``metrics.json``, which a script may leave beside its model; None: it left none."""
     try:
         value = json.loads((output / METRICS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     if not isinstance(value, dict):
         return None
-    return {str(name): float(number) for name, number in value.items() if isinstance(number, int | float)}
+    return {
+        str(name): float(number)
+        for name, number in value.items()
+        if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+    }
