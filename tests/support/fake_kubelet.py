@@ -99,7 +99,7 @@ class FakeKubelet:
     async def _start(self, pod: Object) -> None:
         component = pod["metadata"].get("labels", {}).get(names.COMPONENT_LABEL, "predictor")
         uid = pod["metadata"]["uid"]
-        if uid in self._ends or (self.stuck and component == names.TRAIN):
+        if uid in self._ends or (self.stuck and component == names.TRAIN) or pod["spec"].get("schedulingGates"):
             return
         if self.binds_to is not None:
             await self._bind(pod, self.binds_to)

@@ -6,7 +6,7 @@ from bertjob_api import commands, names
 from bertjob_api.cluster import JOB, Object
 from bertjob_api.job import BertJob
 from bertjob_api.termination import EVICTED, USER_ERROR
-from bertjob_operator.plan import attempts, children, metadata, overlay, pods
+from bertjob_operator.plan import attempts, children, metadata, overlay, pods, quota
 from bertjob_operator.plan.observed import Observed
 
 RETRIES: Final = 3
@@ -72,8 +72,8 @@ def train(seen: Observed, *, attempt: int, store_host: str) -> Object:
     )
     # The operator judges failures in its own sliding window; this limit only holds while no operator runs.
     limit = job.spec.backoff.limit + 4 * nodes
-    spec = _spec(template, nodes=nodes, limit=limit)
-    return _labelled(metadata.child(job, JOB, name, component=names.TRAIN, spec=_with_suspend(job, spec)), job, attempt)
+    spec = quota.with_suspend(job, _spec(template, nodes=nodes, limit=limit), None)
+    return _marked(metadata.child(job, JOB, name, component=names.TRAIN, spec=spec), job, None, attempt=attempt)
 
 
 def suspended(job: BertJob, existing: children.Job, *, component: str, attempt: int | None = None) -> Object:
@@ -102,8 +102,8 @@ def _job(seen: Observed, name: str, program: pods.Program, existing: children.Jo
     if existing is not None:
         return _updated(job, existing, component=program.component, attempt=None, nodes=None)
     template = pods.template(job, program, platform=seen.platform, restart="Never")
-    spec = _with_suspend(job, _spec(template, nodes=1, limit=RETRIES))
-    return metadata.child(job, JOB, name, component=program.component, spec=spec)
+    spec = quota.with_suspend(job, _spec(template, nodes=1, limit=RETRIES), None)
+    return _marked(metadata.child(job, JOB, name, component=program.component, spec=spec), job, None, attempt=None)
 
 
 def _spec(template: Object, *, nodes: int, limit: int) -> Object:
@@ -123,33 +123,33 @@ def _updated(job: BertJob, existing: children.Job, *, component: str, attempt: i
     spec: Object = {key: existing.spec[key] for key in _KEPT if key in existing.spec}
     if nodes is not None and not existing.over:
         spec |= {"completions": nodes, "parallelism": nodes}
-    manifest = metadata.child(job, JOB, existing.name, component=component, spec=_with_suspend(job, spec))
+    spec = quota.with_suspend(job, spec, existing)
+    manifest = metadata.child(job, JOB, existing.name, component=component, spec=spec)
     manifest["metadata"]["uid"] = existing.uid
-    return _annotated(_labelled(manifest, job, attempt), existing.disrupted)
+    if names.QUEUE_LABEL in existing.labels:
+        # Kueue writes suspend and template too: what we send back must be what stands.
+        manifest["metadata"]["resourceVersion"] = existing.version
+    return _annotated(_marked(manifest, job, existing, attempt=attempt), existing.disrupted)
 
 
 def _annotated(manifest: Object, disrupted: frozenset[str]) -> Object:
     """Return *manifest* with the pods that were lost so far on it."""
     if not disrupted:
         return manifest
-    annotations = {metadata.DISRUPTED_ANNOTATION: " ".join(sorted(disrupted))}
+    found = manifest["metadata"].get("annotations") or {}
+    annotations = {**found, metadata.DISRUPTED_ANNOTATION: " ".join(sorted(disrupted))}
     return {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
 
 
-def _with_suspend(job: BertJob, spec: Object) -> Object:
-    """Kueue suspends and resumes Jobs itself, so with a queue only the user's own suspension is stated."""
-    if job.spec.queue_name is not None and not job.spec.suspend:
-        return spec
-    return {**spec, "suspend": job.spec.suspend}
-
-
-def _labelled(manifest: Object, job: BertJob, attempt: int | None) -> Object:
-    """Return *manifest* with the labels of its attempt and queue."""
+def _marked(manifest: Object, job: BertJob, existing: children.Job | None, *, attempt: int | None) -> Object:
+    """Return *manifest* with what tells of its attempt (None: it is no training Job) and its queue."""
+    head = manifest["metadata"]
+    labels = {**head["labels"], **quota.labels(job, existing)}
     if attempt is None:
-        return manifest
-    labels = {**manifest["metadata"]["labels"], names.ATTEMPT_LABEL: str(attempt)}
-    if job.spec.queue_name is not None:
-        labels[names.QUEUE_LABEL] = job.spec.queue_name
-        if job.spec.training.elastic is not None:
-            labels[names.ELASTIC_QUEUE_LABEL] = "true"
-    return {**manifest, "metadata": {**manifest["metadata"], "labels": labels}}
+        return {**manifest, "metadata": {**head, "labels": labels}}
+    labels[names.ATTEMPT_LABEL] = str(attempt)
+    annotations = quota.annotations(job, existing)
+    return {
+        **manifest,
+        "metadata": {**head, "labels": labels, **({"annotations": annotations} if annotations else {})},
+    }

@@ -16,6 +16,7 @@ from bertjob_api.cluster import (
     POD,
     SERVICE,
     SERVICE_ACCOUNT,
+    WORKLOAD,
     Cluster,
     Kind,
     Object,
@@ -120,11 +121,8 @@ def is_owned(value: Object, uid: str) -> bool:
 def _from_caches(seen: Observed, found: dict[Ref, Object], sources: Sources) -> Observed:
     job = seen.job
     strangers = tuple(str(ref) for ref, value in found.items() if _is_stranger(ref, value, job))
-    pods = sources.stores[POD]
     jobs = {
-        ref.name: reading.job(value, map(reading.pod, pods.by_owner(value["metadata"]["uid"])))
-        for ref, value in found.items()
-        if ref.kind == JOB and is_owned(value, job.uid)
+        ref.name: _job(value, sources) for ref, value in found.items() if ref.kind == JOB and is_owned(value, job.uid)
     }
     store = Ref(POD, job.namespace, names.store_name(job.name))
     service = Ref(SERVICE, job.namespace, names.store_name(job.name))
@@ -143,6 +141,13 @@ def _from_caches(seen: Observed, found: dict[Ref, Object], sources: Sources) -> 
         progress={pod.name: sources.progress[pod.uid] for pod in known if pod.uid in sources.progress},
         silent_nodes=dict(_silent(known, sources.stores[NODE])),
     )
+
+
+def _job(value: Object, sources: Sources) -> children.Job:
+    """Return a Job with its pods, and with its Workloads where Kueue runs."""
+    uid = value["metadata"]["uid"]
+    pods = map(reading.pod, sources.stores[POD].by_owner(uid))
+    return reading.job(value, pods, sources.stores[WORKLOAD].by_owner(uid))
 
 
 def _is_stranger(ref: Ref, value: Object, job: BertJob) -> bool:
@@ -179,8 +184,7 @@ async def _with_training(seen: Observed, found: dict[Ref, Object], sources: Sour
     for value in await sources.cluster.list(JOB, namespace=seen.job.namespace, name=name):
         if is_owned(value, seen.job.uid):
             found[ref_of(value)] = value
-            pods = map(reading.pod, sources.stores[POD].by_owner(value["metadata"]["uid"]))
-            return replace(seen, training={**seen.training, number: reading.job(value, pods)})
+            return replace(seen, training={**seen.training, number: _job(value, sources)})
     return seen
 
 

@@ -6,7 +6,7 @@ from typing import Final
 from bertjob_api import names
 from bertjob_api.cluster import JOB
 from bertjob_api.conditions import GATE_PASSED, OPTIMIZED
-from bertjob_operator.plan import jobs, metadata, results, text
+from bertjob_operator.plan import jobs, metadata, quota, results, text
 from bertjob_operator.plan.effects import Decision, Delete, Fact
 from bertjob_operator.plan.observed import Observed
 from bertjob_operator.plan.rules import step
@@ -81,6 +81,8 @@ def optimizing(seen: Observed) -> Decision:
 
 
 def _running(seen: Observed) -> Fact:
+    if seen.optimize is not None and quota.is_waiting(seen.optimize):
+        return _optimized(quota.REASON, quota.message(seen.optimize), status=None)
     found = results.optimize_progress(seen)
     activity = found.activity if found is not None else None
     return _optimized("OptimizeRunning", activity or "candidates are being built and measured", status=None)

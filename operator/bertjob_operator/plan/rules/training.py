@@ -7,7 +7,7 @@ from bertjob_api import names
 from bertjob_api.cluster import Object
 from bertjob_api.conditions import SCHEDULED, STALLED, TRAINED, TRAINING
 from bertjob_api.termination import USER_ERROR
-from bertjob_operator.plan import attempts, condition_list, jobs, results, store, text
+from bertjob_operator.plan import attempts, condition_list, jobs, quota, results, store, text
 from bertjob_operator.plan.children import Job, Pod
 from bertjob_operator.plan.effects import Decision, Fact
 from bertjob_operator.plan.observed import Observed
@@ -89,9 +89,9 @@ def pre_running_left(seen: Observed) -> timedelta | None:
     condition = condition_list.find(seen.job.status, TRAINING)
     if limit is None or job is None or job.created is None or (condition is not None and condition.status != "Unknown"):
         return None
-    if _num_running(seen) >= _minimum(seen):
+    if _num_running(seen) >= _minimum(seen) or quota.is_waiting(job):
         return None
-    began = max(job.created, condition_list.resumed(seen.job.status) or job.created)
+    began = max(job.created, condition_list.resumed(seen.job.status) or job.created, *quota.started((job,)))
     return began + timedelta(seconds=limit) - seen.now
 
 
@@ -134,7 +134,7 @@ def _started(seen: Observed, name: str, attempt: int) -> Decision:
     assert host is not None
     return Decision(
         name=name,
-        phase="Training",
+        phase="Queued" if quota.is_waiting(attempts.job(seen)) else "Training",
         facts=_facts(seen),
         apply=(*apply, jobs.train(seen, attempt=attempt, store_host=host)),
         delete=delete,
@@ -147,7 +147,7 @@ def idled(seen: Observed) -> tuple[Object, ...]:
     return tuple(
         jobs.suspended(seen.job, job, component=names.TRAIN, attempt=attempt)
         for attempt, job in sorted(seen.training.items())
-        if not job.over
+        if not job.over and not job.workloads  # else Kueue stops it (quota.stopped)
     )
 
 
@@ -177,7 +177,16 @@ def _counts(seen: Observed) -> str:
 
 def _facts(seen: Observed) -> tuple[Fact, ...]:
     job = attempts.job(seen)
+    if job is not None and quota.is_waiting(job):
+        return _queued(seen, quota.message(job))
     return (_scheduled(seen, job), _training(seen), _stalled(seen), _not_trained("TrainingRunning", _counts(seen)))
+
+
+def _queued(seen: Observed, message: str) -> tuple[Fact, ...]:
+    """Return the facts of a Job that waits for quota: it neither trains nor is it stalled."""
+    training = False if _has_run(seen) else None
+    states = ((SCHEDULED, False), (TRAINING, training), (STALLED, False), (TRAINED, False))
+    return tuple(Fact(type=kind, status=status, reason=quota.REASON, message=message) for kind, status in states)
 
 
 def _scheduled(seen: Observed, job: Job | None) -> Fact:
