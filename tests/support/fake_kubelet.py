@@ -4,8 +4,10 @@ A kubelet that runs nothing: it sets the statuses that pods would have, by a scr
 Works on any ``Cluster``, so the embedded one and a real API server see the same pods.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -65,18 +67,27 @@ class FakeKubelet:
     """Address of every pod; None: each has its own."""
     stuck: bool = False
     """Training pods do not come to run."""
+    namespace: str | None = None
+    """Only pods of this namespace; None: all."""
     started: Counter[str] = field(default_factory=Counter)
     """Pods started, by component."""
     _ends: dict[str, End] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Act on every pod that appears or is deleted."""
-        async for change in self.cluster.changes(POD):
+        async for change in self.cluster.changes(POD, namespace=self.namespace):
             if change.type in ("Added", "Modified"):
-                try:
+                with suppress(ClusterError):  # gone, or changed meanwhile: the next change tells
                     await self._act(change.object)
-                except ClusterError:  # gone, or changed meanwhile: the next change tells
-                    continue
+
+    async def look_again(self, *, seconds: float = 1) -> None:
+        """Act on every pod again and again: an API server that was away has not taken every status."""
+        while True:
+            await asyncio.sleep(seconds)
+            with suppress(ClusterError):
+                for pod in await self.cluster.list(POD, namespace=self.namespace):
+                    with suppress(ClusterError):
+                        await self._act(pod)
 
     async def release(self, component: str) -> None:
         """Let the pods of *component* that hold come to their good end."""

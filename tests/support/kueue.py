@@ -60,8 +60,8 @@ def running(cluster: LocalCluster, folder: Path) -> Iterator[None]:
             _wait(cluster, process, folder)
             yield
         finally:
-            process.terminate()
-            process.wait(timeout=30)
+            process.kill()  # asked politely it waits for leases that nobody else wants
+            process.wait()
 
 
 def _configuration(folder: Path, *, port: int, health: int) -> Manifest:
@@ -80,25 +80,18 @@ def _configuration(folder: Path, *, port: int, health: int) -> Manifest:
 
 def _make_certificates(folder: Path) -> None:
     """Write ca.crt, ca.key, tls.crt and tls.key; the names in them are those that Kueue looks for."""
-    ca = ("-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=kueue-ca")
     usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-addext", "subjectAltName=DNS:kueue-ca")
-    tls = ("-keyout", "tls.key", "-out", "tls.crt", "-subj", "/CN=kueue", "-CA", "ca.crt", "-CAkey", "ca.key")
     served = ("-addext", f"subjectAltName=DNS:{HOST},IP:127.0.0.1", "-addext", "extendedKeyUsage=serverAuth")
-    common = (
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "365",
-    )
-    leaf = ("-addext", "basicConstraints=critical,CA:FALSE")
-    for more in ((*ca, *usage), (*tls, *served, *leaf)):
-        subprocess.run((*common, *more), cwd=folder, check=True, capture_output=True)
+    leaf = ("-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE")
+    for name, more in (("ca", usage), ("tls", (*leaf, *served))):
+        # The one form in which Kueue reads the CA's key.
+        _openssl(folder, "genrsa", "-traditional", "-out", f"{name}.key", "2048")
+        made = ("-key", f"{name}.key", "-out", f"{name}.crt", "-days", "365", "-subj", f"/CN=kueue-{name}")
+        _openssl(folder, "req", "-x509", *made, *more)
+
+
+def _openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(("openssl", *arguments), cwd=folder, check=True, capture_output=True)
 
 
 def _install(cluster: LocalCluster, *, url: str, folder: Path) -> None:

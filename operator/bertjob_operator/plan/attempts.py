@@ -64,7 +64,7 @@ def _failures(each: Job, seen: Observed) -> Iterator[datetime]:
     for pod in pods:
         assert pod.ended is not None
         yield pod.ended.time or seen.now
-    if each.over and not pods and results.result(each) is None and not results.is_settling(each, seen):
+    if each.over and not pods and results.result(each) is None and not each.settling:
         yield each.finished or seen.now
 
 

@@ -93,7 +93,9 @@ class Job:
     """Reason of the Failed condition: BackoffLimitExceeded, PodFailurePolicy, DeadlineExceeded."""
     failed_message: str | None
     finished: datetime | None
-    """When it became complete or failed."""
+    """When it became complete or failed, by the server's clock."""
+    settling: bool = False
+    """Its end is so new to us that the ends of its pods may be seen later."""
     spec: Object
     """Its live spec: most of it is immutable, so an update sends the same."""
     started: datetime | None = None

@@ -17,7 +17,7 @@ from bertjob_operator.plan.children import Job, Pod
 from bertjob_operator.plan.observed import Observed
 
 SETTLE: Final = timedelta(seconds=10)
-"""How long a Job's end may be seen before the end of its pods: the two come by different watches."""
+"""When to look again at a Job that is settling."""
 LINGER: Final = timedelta(seconds=60)
 """How long the other pods may still run when one has brought the result."""
 
@@ -80,11 +80,6 @@ def optimize_progress(seen: Observed) -> Progress | None:
     pods = seen.optimize.pods if seen.optimize is not None else ()
     running = [pod.name for pod in pods if pod.phase == "Running" and pod.name in seen.progress]
     return seen.progress[running[-1]] if running else None
-
-
-def is_settling(job: Job, seen: Observed) -> bool:
-    """Tell whether the end of *job* is so new that its pods may be seen later."""
-    return job.finished is not None and seen.now - job.finished < SETTLE
 
 
 def failed(job: Job | None) -> tuple[Pod, ...]:

@@ -50,7 +50,7 @@ def gave_up(seen: Observed) -> Decision | None:
     job = seen.optimize
     if job is None or not job.failed:
         return None
-    if step.is_unexplained(job, seen):
+    if step.is_unexplained(job):
         return waiting("gave_up", phase="Optimizing", facts=(_running(seen),), after=results.SETTLE)
     return _failed("gave_up", step.surrender(job, component=names.OPTIMIZE))
 
@@ -60,7 +60,7 @@ def result_lost(seen: Observed) -> Decision | None:
     job = seen.optimize
     if job is None or not job.complete:
         return None
-    if results.is_settling(job, seen):
+    if job.settling:
         return waiting("result_lost", phase="Optimizing", facts=(_running(seen),), after=results.SETTLE)
     removal = Delete(ref=metadata.ref(seen.job, JOB, job.name), uid=job.uid)
     return waiting("result_lost", phase="Optimizing", facts=(_running(seen),), delete=(removal,))

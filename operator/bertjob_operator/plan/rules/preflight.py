@@ -51,7 +51,7 @@ def preflight_gave_up(seen: Observed) -> Decision | None:
     job = seen.preflight
     if job is None or not job.failed:
         return None
-    if step.is_unexplained(job, seen):
+    if step.is_unexplained(job):
         return waiting(
             "preflight_gave_up",
             phase="Pending",

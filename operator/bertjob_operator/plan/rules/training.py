@@ -52,7 +52,7 @@ def user_error(seen: Observed) -> Decision | None:
         fact = _not_trained(failure.reason, failure.message)
         return failed("user_error", reason=failure.reason, message=failure.message, facts=(fact,), failure=failure)
     job = attempts.job(seen)
-    if job is None or job.failed_reason != "PodFailurePolicy" or results.is_settling(job, seen):
+    if job is None or job.failed_reason != "PodFailurePolicy" or job.settling:
         return None
     message = job.failed_message or "the training Job failed"
     return failed("user_error", reason="PodFailurePolicy", message=message, facts=(_not_trained("Failed", message),))
@@ -98,7 +98,7 @@ def pre_running_left(seen: Observed) -> timedelta | None:
 def end_settling(seen: Observed) -> Decision | None:
     """Wait for the pods of a Job that has just ended, so that their results are not missed."""
     job = attempts.job(seen)
-    if job is None or not job.over or not results.is_settling(job, seen):
+    if job is None or not job.over or not job.settling:
         return None
     if job.failed and results.failed(job):
         return None
