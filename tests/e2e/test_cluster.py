@@ -31,6 +31,9 @@ RARELY = {
     Right("bertjob.dev", "bertjobs", "delete"),  # ttlSecondsAfterFinished
     Right("bertjob.dev", "bertjobs/finalizers", "update"),  # checked by an admission plugin that is not on here
     Right("coordination.k8s.io", "leases", "create"),  # the first leader
+    Right("kueue.x-k8s.io", "workloads", "list"),  # Kueue is installed
+    Right("kueue.x-k8s.io", "workloads", "watch"),
+    Right("kueue.x-k8s.io", "workloads", "patch"),  # a job in its queue is suspended
 }
 """What one undisturbed job does not need."""
 

@@ -1,11 +1,14 @@
 """BertJobs in a queue of the real Kueue; pods are ended by a fake kubelet, Jobs by the real Job controller."""
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support import kueue
 from support.cluster import install_crd, running, settings_for
 from support.fake_kubelet import End, FakeKubelet
@@ -154,6 +157,16 @@ async def test_elastic_job_grows_within_its_quota(queued: LocalCluster, namespac
     assert len(workloads) >= 2, "a replacement for the smaller slice"
     assert kubelet.started[names.TRAIN] == 2
     assert condition(ended, "Succeeded")["status"] == "True", ended["status"]
+
+
+def test_page_is_true(queued: LocalCluster) -> None:
+    """The queue in the documentation is one that Kueue takes."""
+    page = (Path(__file__).parents[3] / "docs" / "kueue.md").read_text()
+    [manifests] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+
+    said = queued.kubectl("apply", "--dry-run=server", "--validate=strict", "--filename=-", stdin=manifests)
+
+    assert said.count("created (server dry run)") == len(list(yaml.safe_load_all(manifests)))
 
 
 async def _uid(cluster: HttpCluster, job: Object) -> str:
