@@ -79,7 +79,7 @@ async def _training(cluster: HttpCluster, job: Object) -> Object:
 
 async def test_quota_blocks_and_admits(queued: LocalCluster, namespace: str) -> None:
     """A job that the quota has no room for waits with Kueue's own words, and runs when the one before it has ended."""
-    first, second = _wanted(namespace, "first"), _wanted(namespace, "second", preRunningDeadlineSeconds=1)
+    first, second = _wanted(namespace, "first"), _wanted(namespace, "second", preRunningDeadlineSeconds=60)
     async with _operated(queued, namespace) as (cluster, kubelet):
         await cluster.apply(first, manager="user")
         await _training(cluster, first)
