@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from support import kueue
+from support import as_operator, kueue
 from support.cluster import install_crd, running, settings_for
 from support.fake_kubelet import End, FakeKubelet
 from support.jobs import a_job
 from support.operating import SETTINGS, condition, found, together, until
+from support.rights import Right
 
 from bertjob_api import names
 from bertjob_api.cluster import BERT_JOB, JOB, WORKLOAD, Object, Ref
@@ -53,11 +54,14 @@ def _wanted(namespace: str, name: str, **spec: Any) -> Object:
 
 
 @asynccontextmanager
-async def _operated(cluster: LocalCluster, namespace: str) -> AsyncIterator[tuple[HttpCluster, FakeKubelet]]:
-    """Run an operator and a kubelet; training pods run until they are released."""
-    async with connect(cluster.layout.kubeconfig) as real:
-        kubelet = FakeKubelet(real, script={names.TRAIN: [End(holds=True) for _ in range(20)]})
-        async with together(kubelet.run(), run(real, replace(SETTINGS, namespace=namespace))):
+async def _operated(
+    cluster: LocalCluster, namespace: str, *, role: Path | None = None
+) -> AsyncIterator[tuple[HttpCluster, FakeKubelet]]:
+    """Run an operator, with *role* as its kubeconfig, and a kubelet; training pods run until they are released."""
+    own = role or cluster.layout.kubeconfig
+    async with connect(cluster.layout.kubeconfig) as real, connect(own) as operators:
+        kubelet = FakeKubelet(real, script={names.TRAIN: [End(holds=True) for _ in range(20)]}, namespace=namespace)
+        async with together(kubelet.run(), run(operators, replace(SETTINGS, namespace=namespace))):
             yield real, kubelet
 
 
@@ -99,10 +103,25 @@ async def test_quota_blocks_and_admits(queued: LocalCluster, namespace: str) -> 
     assert ended["status"]["training"]["disruptions"] == 0
 
 
-async def test_suspended_job_leaves_the_queue(queued: LocalCluster, namespace: str) -> None:
-    """Suspending gives the quota to the next job; resuming goes to the end of the queue and on with the same Job."""
+async def test_suspended_job_leaves_the_queue(queued: LocalCluster, namespace: str, tmp_path: Path) -> None:
+    """Suspending gives the quota to the next job; resuming goes to the end of the queue, on with the same Job, by the chart's role."""
     first, second = _wanted(namespace, "first"), _wanted(namespace, "second")
-    async with _operated(queued, namespace) as (cluster, kubelet):
+    own = as_operator.kubeconfig(queued, tmp_path)
+    with as_operator.requests() as seen:
+        ended, stopped = await _suspended_and_resumed(queued, namespace, first, second, role=own)
+
+    assert stopped["spec"]["suspend"] is True
+    assert condition(ended, "Succeeded")["status"] == "True", ended["status"]
+    assert (ended["status"]["attempt"], ended["status"]["training"]["disruptions"]) == (0, 0)
+    assert not seen.refused
+    assert seen.used >= {Right(WORKLOAD.group, WORKLOAD.plural, verb) for verb in ("list", "watch", "patch")}
+
+
+async def _suspended_and_resumed(
+    queued: LocalCluster, namespace: str, first: Object, second: Object, *, role: Path
+) -> tuple[Object, Object]:
+    """Return the first job at its end, and its Job while it was suspended."""
+    async with _operated(queued, namespace, role=role) as (cluster, kubelet):
         await cluster.apply(first, manager="user")
         await _training(cluster, first)
         await cluster.apply(second, manager="user")
@@ -117,11 +136,7 @@ async def test_suspended_job_leaves_the_queue(queued: LocalCluster, namespace: s
         await until(cluster, second, "Succeeded", "Failed")
         await _training(cluster, first)
         await kubelet.release(names.TRAIN)
-        ended = await until(cluster, first, "Succeeded", "Failed")
-
-    assert stopped["spec"]["suspend"] is True
-    assert condition(ended, "Succeeded")["status"] == "True", ended["status"]
-    assert (ended["status"]["attempt"], ended["status"]["training"]["disruptions"]) == (0, 0)
+        return await until(cluster, first, "Succeeded", "Failed"), stopped
 
 
 async def test_failed_job_does_not_come_back(queued: LocalCluster, namespace: str) -> None:
