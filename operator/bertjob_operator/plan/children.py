@@ -96,6 +96,8 @@ class Job:
     """When it became complete or failed, by the server's clock."""
     settling: bool = False
     """Its end is so new to us that the ends of its pods may be seen later."""
+    lingering: bool = False
+    """A pod has brought the result long ago, and others still run."""
     spec: Object
     """Its live spec: most of it is immutable, so an update sends the same."""
     started: datetime | None = None

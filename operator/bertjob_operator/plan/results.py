@@ -18,8 +18,6 @@ from bertjob_operator.plan.observed import Observed
 
 SETTLE: Final = timedelta(seconds=10)
 """When to look again at a Job that is settling."""
-LINGER: Final = timedelta(seconds=60)
-"""How long the other pods may still run when one has brought the result."""
 
 
 def ended(job: Job | None) -> tuple[Pod, ...]:
@@ -39,14 +37,9 @@ def training_result(seen: Observed) -> Result | None:
     """Return the result of training when its Job is complete, or when it lingers; None: there is none yet."""
     for job in reversed(seen.training_jobs):
         found = result(job)
-        if found is not None and found.artifact is not None and (job.complete or _lingers(job, seen)):
+        if found is not None and found.artifact is not None and (job.complete or job.lingering):
             return found
     return None
-
-
-def _lingers(job: Job, seen: Observed) -> bool:
-    times = [pod.ended.time for pod in ended(job) if pod.ended is not None and pod.ended.exit_code == 0]
-    return any(time is not None and seen.now - time > LINGER for time in times)
 
 
 def model(seen: Observed) -> Artifact | None:

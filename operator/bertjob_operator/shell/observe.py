@@ -81,7 +81,7 @@ async def observe(key: Key, sources: Sources, *, now: datetime) -> Seen | Refuse
     """
     raw = sources.stores[BERT_JOB].get(*key)
     if raw is None:
-        sources.endings.settling(key, ())
+        sources.endings.forget(key)
         return None
     try:
         job = parse_job(raw, local=sources.settings.local_files)
@@ -91,24 +91,10 @@ async def observe(key: Key, sources: Sources, *, now: datetime) -> Seen | Refuse
     stored = raw.get("status") or {}
     seen = Observed(job=job, now=now, stored=stored, platform=sources.settings.platform)
     seen = await _with_training(_from_caches(seen, found, sources), found, sources)
-    seen = _with_endings(seen, sources.endings, key)
+    seen = sources.endings.marked(seen, key=key)
     if job.spec.serving is not None and results.model(seen) is not None and not is_finished(seen):
         seen = await _with_serving(seen, found, sources.cluster)
     return Seen(observed=seen, found=found)
-
-
-def _with_endings(seen: Observed, endings: Endings, key: Key) -> Observed:
-    """Mark the Jobs whose end is new."""
-    jobs = (seen.preflight, seen.optimize, *seen.training_jobs)
-    new = endings.settling(key, [job.uid for job in jobs if job is not None and job.over])
-    if not new:
-        return seen
-
-    def marked(job: children.Job | None) -> children.Job | None:
-        return replace(job, settling=True) if job is not None and job.uid in new else job
-
-    training = {attempt: replace(job, settling=job.uid in new) for attempt, job in seen.training.items()}
-    return replace(seen, preflight=marked(seen.preflight), optimize=marked(seen.optimize), training=training)
 
 
 def _refused(raw: Object, error: InvalidSpecError) -> Refused:

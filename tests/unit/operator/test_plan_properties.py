@@ -82,6 +82,7 @@ jobs = st.builds(
     failed_message=st.sampled_from([None, "x"]),
     finished=maybe_moments,
     settling=st.booleans(),
+    lingering=st.booleans(),
     spec=st.just({"completions": 2, "parallelism": 2, "template": {"spec": {"containers": []}}}),
     disrupted=st.sampled_from([frozenset(), frozenset({"uid-1"})]),
     pods=st.lists(_pods(), max_size=3).map(tuple),
