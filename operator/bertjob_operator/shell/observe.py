@@ -1,8 +1,8 @@
 """From caches and a few live reads to ``Observed``."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bertjob_api import names
@@ -66,6 +66,8 @@ class Sources:
     settings: Settings
     progress: Mapping[str, Progress] = field(default_factory=dict)
     """By uid of the training pod."""
+    standing: Callable[[str], timedelta | None] = lambda _uid: None
+    """For how long the step of a pod, by uid, has not moved; None: it has told none."""
     endings: Endings = field(default_factory=Endings)
     """What this process remembers; nothing is lost with it but a few seconds."""
 
@@ -144,6 +146,7 @@ def _from_caches(seen: Observed, found: dict[Ref, Object], sources: Sources) -> 
     return replace(
         seen,
         progress={pod.name: sources.progress[pod.uid] for pod in known if pod.uid in sources.progress},
+        standing={pod.name: span for pod in known if (span := sources.standing(pod.uid)) is not None},
         silent_nodes=dict(_silent(known, sources.stores[NODE])),
     )
 

@@ -90,7 +90,11 @@ class Operator:
         )
         self._board = Board(self.controller.stores[POD], changed=self._progressed, interval=settings.progress_interval)
         self._sources = Sources(
-            cluster=cluster, stores=self.controller.stores, settings=settings, progress=self._board.answers
+            cluster=cluster,
+            stores=self.controller.stores,
+            settings=settings,
+            progress=self._board.answers,
+            standing=self._board.standing,
         )
 
     async def run(self) -> None:

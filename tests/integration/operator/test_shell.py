@@ -175,6 +175,26 @@ async def test_progress_reaches_the_status(supervisor: dict[str, Any]) -> None:
     assert (training["step"], training["total"], training["loss"], training["restarts"]) == (57, 100, 0.5, 1)
 
 
+async def test_standstill_is_told(supervisor: dict[str, Any]) -> None:
+    """A step that does not move any more is named in Stalled with its pod; one that moves again takes that back."""
+    quick = replace(
+        SETTINGS,
+        progress_interval=timedelta(milliseconds=20),
+        platform=replace(SETTINGS.platform, stall_after=timedelta(milliseconds=300)),
+    )
+    cluster = await a_cluster()
+    kubelet = FakeKubelet(cluster, script={names.TRAIN: [End(holds=True)]}, ip=supervisor["ip"])
+    async with together(cluster.run(), kubelet.run(), run(cluster, quick)):
+        await cluster.apply(a_job(), manager="user")
+        stalled = await until(cluster, a_job(), "Stalled")
+        supervisor["json"] = {**ANSWER, "step": 58}
+        await found(cluster, BERT_JOB, lambda each: condition(each, "Stalled")["status"] == "False")
+
+    why = condition(stalled, "Stalled")
+    assert why["reason"] == "NoProgress"
+    assert why["message"].startswith("no step after 57 for more than 0 s (pod sentiment-train-0-0-")
+
+
 async def test_optimize_tells_what_it_does(supervisor: dict[str, Any]) -> None:
     """What the optimize pod reports stands in the condition, with the percentage for people."""
     supervisor["json"] = {"step": 30, "total": 120, "activity": "candidate 1 of 3, fp32: 30 of 40 texts answered"}

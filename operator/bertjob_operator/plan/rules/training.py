@@ -7,7 +7,7 @@ from bertjob_api import names
 from bertjob_api.cluster import Object
 from bertjob_api.conditions import SCHEDULED, STALLED, TRAINED, TRAINING
 from bertjob_api.termination import USER_ERROR
-from bertjob_operator.plan import attempts, condition_list, jobs, quota, results, store, text
+from bertjob_operator.plan import attempts, clock, condition_list, jobs, quota, results, store, text
 from bertjob_operator.plan.children import Job, Pod
 from bertjob_operator.plan.effects import Decision, Fact
 from bertjob_operator.plan.observed import Observed
@@ -138,8 +138,14 @@ def _started(seen: Observed, name: str, attempt: int) -> Decision:
         facts=_facts(seen),
         apply=(*apply, jobs.train(seen, attempt=attempt, store_host=host)),
         delete=delete,
-        requeue_after=LOOK,
+        requeue_after=_look_again(seen),
     )
+
+
+def _look_again(seen: Observed) -> timedelta:
+    """Return when to look again: after ``LOOK``, or before, when a standstill is due to be told."""
+    limit = seen.platform.stall_after
+    return min([LOOK, *(limit - span for span in seen.standing.values() if span < limit)])
 
 
 def idled(seen: Observed) -> tuple[Object, ...]:
@@ -212,10 +218,28 @@ def _has_run(seen: Observed) -> bool:
 
 
 def _stalled(seen: Observed) -> Fact:
+    if _num_running(seen) >= _minimum(seen) and (why := _standstill(seen)) is not None:
+        return Fact(type=STALLED, status=True, reason="NoProgress", message=why)
     if _num_running(seen) >= _minimum(seen) or not _has_run(seen):
         return Fact(type=STALLED, status=False, reason="EnoughNodes", message=_counts(seen))
     message = f"{_counts(seen)}, at least {_minimum(seen)} are needed"
     return Fact(type=STALLED, status=True, reason="BelowMinNodes", message=message)
+
+
+def _standstill(seen: Observed) -> str | None:
+    """Return what stands still: rank 0 has told a step before the last one, and that for too long; None: nothing does."""
+    pods = {pod.name: pod for pod in present(seen) if pod.phase == "Running"}
+    ranks = {name: seen.progress[name].rank for name in pods.keys() & seen.progress.keys()}
+    leading = min(
+        (name for name in ranks if ranks[name] is not None), key=lambda name: (ranks[name], name), default=None
+    )
+    if leading is None or seen.standing.get(leading, timedelta()) < seen.platform.stall_after:
+        return None
+    report = seen.progress[leading]
+    if report.step is None or (report.total is not None and report.step >= report.total):
+        return None
+    limit = clock.words(seen.platform.stall_after)
+    return f"no step after {report.step} for more than {limit} (pod {leading} on node {pods[leading].node})"
 
 
 def _not_trained(reason: str, message: str) -> Fact:
