@@ -153,11 +153,12 @@ def _refusal(cluster: LocalCluster, manifest: Manifest) -> str | None:
 
 
 def quota(cluster: LocalCluster, namespace: str, *, cpu: str, queue: str = "team") -> None:
-    """Give *namespace* a LocalQueue with so many CPUs; a Job of higher priority may take them from one of lower."""
-    flavor = {"name": "default", "resources": [{"name": "cpu", "nominalQuota": cpu}]}
+    """Give *namespace* a LocalQueue with so many CPUs and much memory; higher priority may take them from lower."""
+    resources = [{"name": "cpu", "nominalQuota": cpu}, {"name": "memory", "nominalQuota": "100Gi"}]
+    flavor = {"name": "default", "resources": resources}
     spec = {
         "namespaceSelector": {},
-        "resourceGroups": [{"coveredResources": ["cpu"], "flavors": [flavor]}],
+        "resourceGroups": [{"coveredResources": ["cpu", "memory"], "flavors": [flavor]}],
         "preemption": {"withinClusterQueue": "LowerPriority"},
     }
     api = "kueue.x-k8s.io/v1beta2"
