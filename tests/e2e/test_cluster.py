@@ -144,6 +144,20 @@ def test_rights(finished: Finished) -> None:
     assert allowed - used <= RARELY
 
 
+def test_unreachable_bucket(installed: LocalCluster) -> None:
+    """A bucket that is not there is named by S3's own word before any training pod is asked for."""
+    storage = {"prefix": "s3://no-such-bucket/team"}
+    _apply(installed, a_tiny_job(NAMESPACE, "lost", storage=storage, optimize=None, gate=None))
+    _await(installed, "lost", "Failed")
+    job = _get(installed, "bertjob", "lost", f"--namespace={NAMESPACE}")
+    [why] = [item for item in job["status"]["conditions"] if item["type"] == "Accepted"]
+    selector = f"--selector={names.JOB_LABEL}=lost,{names.COMPONENT_LABEL}={names.TRAIN}"
+
+    assert why["status"] == "False"
+    assert "NoSuchBucket" in why["message"] or "no-such-bucket" in why["message"]
+    assert _get(installed, "pods", f"--namespace={NAMESPACE}", selector)["items"] == []
+
+
 def test_killed_operator(finished: Finished) -> None:
     """A job whose operator is killed in the middle of training ends with the same model as the one left alone."""
     cluster = finished.cluster

@@ -101,6 +101,25 @@ def test_lost_pods_are_remembered_on_the_job() -> None:
     assert found.status["training"]["disruptions"] == 1
 
 
+def test_one_identity_serves_all() -> None:
+    """A ServiceAccount in place of a Secret is that of every pod and of the predictor, and none is made for it."""
+    spec = {"storage": {"serviceAccountName": "irsa"}, "optimize": {}, "serving": SERVING}
+    rollout = plan(seen(SERVING_READY, spec))
+    service = next(item for item in rollout.apply if item["kind"] == "InferenceService")
+    pods = [
+        _train({**spec}),
+        _child("Job", "sentiment-optimize", TRAINED, spec),
+        _child("Job", "sentiment-preflight", None, spec),
+    ]
+
+    assert {each["spec"]["template"]["spec"]["serviceAccountName"] for each in pods} == {"irsa"}
+    assert service["spec"]["predictor"]["serviceAccountName"] == "irsa"
+    assert [item["metadata"]["name"] for item in rollout.apply if item["kind"] == "ServiceAccount"] == [
+        "sentiment-worker"
+    ]
+    assert "secretKeyRef" not in str(pods)
+
+
 @pytest.mark.parametrize(
     ("spec", "labels", "annotations", "suspend"),
     [
