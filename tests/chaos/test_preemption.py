@@ -41,8 +41,8 @@ def _why_unscheduled(run: Run) -> dict[str, Any]:
 
 def test_preempted_job_goes_on_at_its_checkpoint(queued: LocalCluster) -> None:
     """The urgent job runs at once; the other one saves, waits, resumes where it was, and has trained as if left alone."""
-    patient = Run(queued, NAMESPACE, "patient", queueName="team", backoff={"limit": 0})
-    patient.moved_on(by=300)
+    patient = Run(queued, NAMESPACE, "patient", epochs=300, queueName="team", backoff={"limit": 0})
+    patient.moved_on(by=250)
     urgent = a_tiny_job(NAMESPACE, "urgent", queueName="team", priorityClassName="urgent", optimize=None, gate=None)
     queued.kubectl("apply", "--filename=-", stdin=json.dumps(urgent))
 
@@ -55,5 +55,5 @@ def test_preempted_job_goes_on_at_its_checkpoint(queued: LocalCluster) -> None:
     training = patient.status["training"]
     assert "Preempted to accommodate a workload" in why["message"]
     # The periodic checkpoints are 200 steps apart; this one was made because the pod was asked to end.
-    assert training["resumedFromStep"] >= stopped_at >= 300
+    assert training["resumedFromStep"] >= stopped_at >= 250
     assert (training["restarts"], training["disruptions"], patient.status["attempt"]) == (0, 1, 0)

@@ -18,18 +18,19 @@ from bertjob_trainer import ledger_files
 from bertjob_trainer.order import Order
 
 EPOCHS, BATCH, SAMPLES, MICRO_BATCH = 1200, 16, 64, 2
-STEPS = EPOCHS * SAMPLES // BATCH
 PATIENCE_S = 300.0
 
 
 class Run:
     """A job in training, and the ways to disturb it."""
 
-    def __init__(self, cluster: LocalCluster, namespace: str, name: str, **spec: Any) -> None:
+    def __init__(self, cluster: LocalCluster, namespace: str, name: str, *, epochs: int = EPOCHS, **spec: Any) -> None:
         self.cluster = cluster
         self.namespace = namespace
         self.name = name
-        training = {"epochs": EPOCHS, "microBatchSize": MICRO_BATCH, "checkpoint": {"every": "200 steps"}}
+        self.epochs = epochs
+        self.steps = epochs * SAMPLES // BATCH
+        training = {"epochs": epochs, "microBatchSize": MICRO_BATCH, "checkpoint": {"every": "200 steps"}}
         training |= spec.pop("training", {})
         job = a_tiny_job(namespace, name, training=training, optimize=None, gate=None, **spec)
         cluster.kubectl("apply", "--filename=-", stdin=json.dumps(job))
@@ -47,7 +48,7 @@ class Run:
     def moved_on(self, *, by: int = 20) -> None:
         """Wait until so many more steps are done, or all."""
         start = (self.status.get("training") or {}).get("step") or 0
-        eventually(lambda: ((self.status.get("training") or {}).get("step") or 0) >= min(STEPS, start + by))
+        eventually(lambda: ((self.status.get("training") or {}).get("step") or 0) >= min(self.steps, start + by))
 
     def pids(self, module: str) -> list[int]:
         """Return the processes of the job's pods that run a Python module."""
@@ -86,13 +87,13 @@ def assert_unharmed(run: Run) -> None:
     assert [item["type"] for item in run.status["conditions"] if item["status"] == "True"][-1:] != ["Failed"], (
         run.status
     )
-    assert run.status["training"]["step"] == STEPS
+    assert run.status["training"]["step"] == run.steps
     storage = open_storage("s3://", dict(os.environ) | run.cluster.env())
     uri = f"{prefix_of(run.namespace)}/jobs/{run.namespace}/{run.name}"
     found = ledger_files.read(storage, ledger_files.find(storage, uri))
     # All texts have the same length, and the seed is the default.
     lengths = np.full(SAMPLES, 6, dtype=np.int64)
-    order = Order(seed=42, epochs=EPOCHS, batch_size=BATCH, micro_batch_size=MICRO_BATCH, lengths=lengths)
-    planned = [tuple(np.concatenate(order.micro_batches(step)).tolist()) for step in range(STEPS)]
+    order = Order(seed=42, epochs=run.epochs, batch_size=BATCH, micro_batch_size=MICRO_BATCH, lengths=lengths)
+    planned = [tuple(np.concatenate(order.micro_batches(step)).tolist()) for step in range(run.steps)]
     assert [entry.ids for entry in found] == planned
     assert all(entry.is_proven for entry in found)
