@@ -11,6 +11,9 @@ PART_OF: Final = "bertjob"
 DISRUPTED_ANNOTATION: Final = f"{names.GROUP}/disrupted"
 """On the training Job: first characters of the uids of its pods that the infrastructure ended; such pods soon vanish."""
 
+AVOIDED_ANNOTATION: Final = f"{names.GROUP}/avoided-nodes"
+"""On the training Job: nodes on which earlier pods failed again and again; its pods rather run elsewhere."""
+
 
 def labels(job: BertJob, *, component: str | None = None) -> dict[str, str]:
     """Return the labels of a child; those that the user gave the BertJob are passed on, but for Kueue's; ours come first."""

@@ -7,7 +7,7 @@ from bertjob_api import names
 from bertjob_api.cluster import Object
 from bertjob_api.conditions import SCHEDULED, STALLED, TRAINED, TRAINING
 from bertjob_api.termination import USER_ERROR
-from bertjob_operator.plan import attempts, clock, condition_list, jobs, quota, results, store, text
+from bertjob_operator.plan import attempts, clock, condition_list, jobs, nodes, quota, results, store, text
 from bertjob_operator.plan.children import Job, Pod
 from bertjob_operator.plan.effects import Decision, Fact
 from bertjob_operator.plan.observed import Observed
@@ -120,6 +120,23 @@ def attempt_over(seen: Observed) -> Decision | None:
         return None
     number = attempts.current(seen) + 1
     return _started(seen, "attempt_over", number)
+
+
+def node_failing(seen: Observed) -> Decision | None:
+    """
+    Leave a node on which pods fail again and again: a new attempt avoids it, once the pods of this one have ended.
+
+    A Job's template cannot be changed while it runs. In a queue of Kueue's the attempt stays: only Kueue may stop it.
+    """
+    job = attempts.job(seen)
+    if job is None or job.over or names.QUEUE_LABEL in job.labels or nodes.bad(seen) <= nodes.avoided(job):
+        return None
+    if job.suspended and all(pod.phase in ("Succeeded", "Failed") for pod in job.pods):
+        return _started(seen, "node_failing", attempts.current(seen) + 1)
+    stopped = jobs.suspended(seen.job, job, component=names.TRAIN, attempt=attempts.current(seen))
+    return Decision(
+        name="node_failing", phase="Training", facts=_facts(seen), apply=(stopped,), delete=store.pod_removed(seen)
+    )
 
 
 def training_running(seen: Observed) -> Decision:
@@ -256,6 +273,7 @@ STAGE = Stage(
         end_settling,  # nothing is decided from a partial view
         store_unaddressed,
         attempt_over,
+        node_failing,
         training_running,
     ),
 )
