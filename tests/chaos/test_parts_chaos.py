@@ -81,6 +81,8 @@ async def _end(cluster: Cluster, scenario: dict[str, Any], schedule: Schedule, *
         async with asyncio.timeout(120):
             await gone(cluster, SERVICE, names.store_name("sentiment"), namespace=namespace)
             await gone(cluster, POD, names.store_name("sentiment"), namespace=namespace)
+            while await _running_pods(cluster, namespace):
+                await asyncio.sleep(0.2)  # a watch would have to survive the API server's end
         return {"complaints": witness.complaints, "started": dict(kubelet.started), **await _left(cluster, ended)}
 
 
@@ -99,12 +101,19 @@ async def _create(cluster: Cluster, job: Object) -> None:
         await _persistently(partial(cluster.apply, wanted, manager="user"))
 
 
+async def _running_pods(cluster: Cluster, namespace: str) -> list[Object]:
+    pods = await _persistently(partial(cluster.list, POD, namespace=namespace))
+    return [pod for pod in pods if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
+
+
 async def _left(cluster: Cluster, job: Object) -> dict[str, Any]:
     """Return the children that stand, those without their owner, and the verdict."""
     namespace, uid = job["metadata"]["namespace"], job["metadata"]["uid"]
     labels = {names.JOB_LABEL: job["metadata"]["name"]}
     lists = [partial(cluster.list, kind, namespace=namespace, labels=labels) for kind in FOUND]
-    children = [each for found in lists for each in await _persistently(found)]
+    found = [each for ask in lists for each in await _persistently(ask)]
+    # Of a pod that was stopped a record may stay or not: that is Kubernetes' business.
+    children = [each for each in found if each.get("status", {}).get("phase") not in ("Failed", "Running")]
     owned = {uid, *(each["metadata"]["uid"] for each in children if is_owned(each, uid))}
     orphans = [each["metadata"]["name"] for each in children if not any(is_owned(each, owner) for owner in owned)]
     status = timeless(job["status"])
