@@ -22,7 +22,7 @@ from bertjob_local.parts import API_ONLY, LocalCluster
 from bertjob_operator.runtime.http import HttpCluster, connect
 from bertjob_operator.shell.operator import run
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
 PATIENCE_S = 120
 
