@@ -9,6 +9,7 @@ from bertjob_api import names
 from bertjob_api.cluster import WORKLOAD
 from bertjob_operator.plan import Plan, plan, reading
 from bertjob_operator.plan.children import Job, Workload
+from bertjob_operator.shell.operator import workload_key
 
 QUEUED = {names.QUEUE_LABEL: "team"}
 NO_ROOM = "couldn't assign flavors to pod set main: insufficient unused quota for cpu in flavor default, 1 more needed"
@@ -119,3 +120,21 @@ def test_workload_is_read() -> None:
         evictions=2,
         message=f"{PREEMPTED}; {NO_ROOM}",
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "owner", "key"),
+    [
+        ("Job", "sentiment-train-12", ("team", "sentiment")),
+        ("Job", "a-train-0-preflight", ("team", "a-train-0")),
+        ("Job", "sentiment-optimize", ("team", "sentiment")),
+        ("Job", "nightly", None),
+        ("RayJob", "sentiment-train-0", None),
+    ],
+)
+def test_workload_wakes_its_bertjob(kind: str, owner: str, key: tuple[str, str] | None) -> None:
+    """A Workload is told to belong to a BertJob by the name of the Job that it is made for."""
+    owners = [{"kind": kind, "name": owner, "uid": "u", "controller": True}]
+    value = {"metadata": {"name": "w", "namespace": "team", "ownerReferences": owners}}
+
+    assert workload_key(value) == key
