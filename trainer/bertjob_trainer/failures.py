@@ -10,7 +10,7 @@ from bertjob_api.termination import RETRY, USER_ERROR, Failure
 from bertjob_storage.protocol import AccessError, FullError, StorageError
 from bertjob_tasks.errors import DataError, ModelFolderError, UnsupportedError
 from bertjob_trainer.group import PeerLostError
-from bertjob_trainer.loop import NonFiniteLossError
+from bertjob_trainer.signals import NonFiniteLossError
 
 _TABLE: Final[tuple[tuple[type[BaseException], int, str], ...]] = (
     # The first row whose type fits counts, so the special ones stand before their bases.
