@@ -47,7 +47,6 @@ def from_env(env: Mapping[str, str]) -> Settings:
     if path is None:
         raise ValueError(f"{names.SPEC_FILE_ENV}: is not set, expected the path of the job's JSON; set it")
     job = parse_job(json.loads(Path(path).read_text(encoding="utf-8")), local=True)
-    result_file = env.get(names.RESULT_FILE_ENV)
     home = Path(env.get("HOME", names.SCRATCH_DIR))
     return Settings(
         job=job,
@@ -57,7 +56,13 @@ def from_env(env: Mapping[str, str]) -> Settings:
         local_rank=int(env.get("LOCAL_RANK", "0")),
         local_world=int(env.get("LOCAL_WORLD_SIZE", "1")),
         progress_url=env.get(names.PROGRESS_URL_ENV),
-        result_file=Path(result_file) if result_file else None,
+        result_file=result_file(env),
         # Named by the pod, since process pods of one machine may share a home.
         scratch=home / "bertjob-inputs" / (env.get(names.POD_NAME_ENV) or job.name),
     )
+
+
+def result_file(env: Mapping[str, str]) -> Path | None:
+    """Return where a worker leaves its result; None: nobody reads it."""
+    found = env.get(names.RESULT_FILE_ENV)
+    return Path(found) if found else None

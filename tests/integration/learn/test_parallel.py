@@ -36,7 +36,7 @@ def test_every_strategy_trains_as_one_process_does(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "found.json").read_text())
-    assert len(found) == 10
+    assert len(found) == 14
     for name, each in found.items():
         rounding = 100 if "bf16" in name else 1
         assert each["losses"] < 1e-4 * rounding, name

@@ -19,7 +19,7 @@ from bertjob_api.job import BertJob, parse_job
 from bertjob_api.termination import EVICTED, OK, Result
 from bertjob_storage.opening import open_storage
 from bertjob_storage.protocol import Storage
-from bertjob_trainer import commits, results
+from bertjob_trainer import commits, results, settings
 from bertjob_trainer.own import model, places
 from bertjob_trainer.own.mirror import Mirror
 from bertjob_trainer.own.places import Inputs, Places
@@ -51,12 +51,7 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001  # the outermost frame: whatever it is becomes an exit code
         from bertjob_trainer import failures  # noqa: PLC0415  # loads torch
 
-        code, failure = failures.judge(error, rank=int(rank))
-        is_bug = failure.reason == "WorkerCrashed"
-        _log.error("%s: %s", failure.reason, failure.message, exc_info=error if is_bug else None)
-        if env.get(names.RESULT_FILE_ENV):
-            results.write_failure(Path(env[names.RESULT_FILE_ENV]), Result(failure=failure))
-        return code
+        return failures.told(error, rank=int(rank), result_file=settings.result_file(env))
     if code < 0:  # end as the script did, so that whoever watches sees the signal
         with contextlib.suppress(OSError):  # SIGKILL has no handler to be reset
             signal.signal(-code, signal.SIG_DFL)
