@@ -182,5 +182,5 @@ def _report(
         pieces=writing.pieces(run.job, found, tokenizer=paths.model),
         spec=writing.shown_spec(run.job),
         model=model,
-        environment=environment.facts(machine, records, run.digests, now=time.time()),
+        environment=environment.facts(machine.facts, records, run.digests, now=time.time()),
     )

@@ -4,9 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from bertjob_api import names
 from bertjob_api.job import BertJob, parse_job
+
+_RECORDS: Final = "bertjob-runs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +35,7 @@ class Settings:
     @property
     def records(self) -> Path:
         """Return the folder on this machine where training is followed: ``metrics.jsonl`` and TensorBoard's events."""
-        return self.scratch.parent.parent / "bertjob-runs" / self.job.name
+        return self.scratch.parent.parent / _RECORDS / self.job.name
 
 
 def from_env(env: Mapping[str, str]) -> Settings:
@@ -60,6 +63,11 @@ def from_env(env: Mapping[str, str]) -> Settings:
         # Named by the pod, since process pods of one machine may share a home.
         scratch=home / "bertjob-inputs" / (env.get(names.POD_NAME_ENV) or job.name),
     )
+
+
+def records_of(env: Mapping[str, str], job: BertJob) -> Path:
+    """Return ``Settings.records`` of a worker that has no other settings."""
+    return Path(env.get("HOME", names.SCRATCH_DIR)) / _RECORDS / job.name
 
 
 def result_file(env: Mapping[str, str]) -> Path | None:

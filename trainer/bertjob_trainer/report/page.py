@@ -29,8 +29,8 @@ class Report:
     scores: Mapping[str, float]
     records: Sequence[Record]
     """The course of the run."""
-    chosen: int
-    """Optimizer steps of the published model."""
+    chosen: int | None
+    """Optimizer steps of the published model; None: nobody told."""
     reasons: Sequence[str]
     analysis: Analysis
     texts: Mapping[int, str] | None
@@ -47,7 +47,7 @@ class Report:
 def html(report: Report) -> str:
     """Return the page."""
     parts = [
-        f"<header><h1>{escape(report.name)}</h1><p>{escape(report.task)}, a model of {report.chosen} steps</p></header>",
+        f"<header><h1>{escape(report.name)}</h1><p>{escape(_subtitle(report))}</p></header>",
         _figures(report),
         *(f'<p class="note">{escape(reason[0].upper() + reason[1:])}.</p>' for reason in report.reasons),
         _curves(report),
@@ -65,6 +65,10 @@ def html(report: Report) -> str:
     )
     body = "\n".join(parts)
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body><main>\n{body}\n</main></body></html>\n'
+
+
+def _subtitle(report: Report) -> str:
+    return report.task if report.chosen is None else f"{report.task}, a model of {report.chosen} steps"
 
 
 def with_candidates(page: str, svg: str) -> str:
@@ -136,7 +140,7 @@ def _marks(report: Report) -> list[Mark]:
         for record in starts
     ]
     last = max((record.step for record in report.records), default=0)
-    if report.chosen != last:
+    if report.chosen is not None and report.chosen != last:
         marks.append(Mark(at=report.chosen, title=f"step {report.chosen}: the published model"))
     return marks
 
