@@ -83,7 +83,7 @@ async def _end(cluster: Cluster, scenario: dict[str, Any], schedule: Schedule, *
             await gone(cluster, POD, names.store_name("sentiment"), namespace=namespace)
             while await _running_pods(cluster, namespace):  # noqa: ASYNC110  # their end is in the cluster, not here
                 await asyncio.sleep(0.2)
-        return {"complaints": witness.complaints, "started": dict(kubelet.started), **await _left(cluster, ended)}
+        return {"complaints": witness.complaints, **await _left(cluster, ended)}
 
 
 async def _persistently(call: Callable[[], Awaitable[T]]) -> T:
@@ -111,19 +111,18 @@ async def _left(cluster: Cluster, job: Object) -> dict[str, Any]:
     namespace, uid = job["metadata"]["namespace"], job["metadata"]["uid"]
     labels = {names.JOB_LABEL: job["metadata"]["name"]}
     lists = [partial(cluster.list, kind, namespace=namespace, labels=labels) for kind in FOUND]
-    found = [each for ask in lists for each in await _persistently(ask)]
-    # Of a pod that was stopped a record may stay or not: that is Kubernetes' business.
-    children = [each for each in found if each.get("status", {}).get("phase") != "Failed"]
+    children = [each for ask in lists for each in await _persistently(ask)]
     owned = {uid, *(each["metadata"]["uid"] for each in children if is_owned(each, uid))}
     orphans = [each["metadata"]["name"] for each in children if not any(is_owned(each, owner) for owner in owned)]
     status = timeless(job["status"])
     verdicts = {item["type"]: (item["status"], item["reason"]) for item in status["conditions"]}
+    # How many pods a Job has had is the Job controller's business: it is cut off from the API server, too.
+    stand = [each for each in children if each["kind"] != POD.kind]
     return {
-        "children": sorted(f"{each['kind']} {timeless(each['metadata']['name'])}" for each in children),
+        "children": sorted(f"{each['kind']} {each['metadata']['name']}" for each in stand),
         "orphans": orphans,
         "verdicts": verdicts,
         "attempt": status["attempt"],
-        "restarts": status["training"]["restarts"],
         "artifacts": status.get("artifacts"),
     }
 

@@ -80,14 +80,25 @@ class FakeKubelet:
                 with suppress(ClusterError):  # gone, or changed meanwhile: the next change tells
                     await self._act(change.object)
 
-    async def look_again(self, *, seconds: float = 1) -> None:
+    async def look_again(self, *, seconds: float = 2) -> None:
         """Act on every pod again and again: an API server that was away has not taken every status."""
+        pending: set[str] = set()
         while True:
             await asyncio.sleep(seconds)
             with suppress(ClusterError):
-                for pod in await self.cluster.list(POD, namespace=self.namespace):
+                pods = await self.cluster.list(POD, namespace=self.namespace)
+                stuck = {pod["metadata"]["uid"] for pod in pods if pod["status"].get("phase") == "Pending"}
+                for pod in pods:
                     with suppress(ClusterError):
-                        await self._act(pod)
+                        await self._act_again(pod, is_stuck=pod["metadata"]["uid"] in stuck & pending)
+                pending = stuck
+
+    async def _act_again(self, pod: Object, *, is_stuck: bool) -> None:
+        """Act on a pod; one that was started, and stays pending, has lost the status that said so."""
+        if is_stuck and pod["metadata"]["uid"] in self._ends and "deletionTimestamp" not in pod["metadata"]:
+            await self._set_running(pod)
+        else:
+            await self._act(pod)
 
     async def release(self, component: str) -> None:
         """Let the pods of *component* that hold come to their good end."""
@@ -117,6 +128,9 @@ class FakeKubelet:
         self.started[component] += 1
         planned = self.script.get(component)
         self._ends[uid] = planned.pop(0) if planned else GOOD.get(component, End(holds=True))
+        await self._set_running(pod)
+
+    async def _set_running(self, pod: Object) -> None:
         ip = self.ip or f"127.1.{len(self._ends) // 250}.{len(self._ends) % 250 + 1}"
         state: Object = {"running": {"startedAt": _now()}}
         restarts = 0
