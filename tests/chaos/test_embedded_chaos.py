@@ -20,7 +20,7 @@ from bertjob_api.cluster import BERT_JOB
 
 AT_ONCE = 10
 """Schedules that run beside each other; most of their time is waiting."""
-JUMP = timedelta(minutes=5)
+JUMP = timedelta(minutes=4)
 """Longest jump of the operator's clock, either way."""
 
 

@@ -46,7 +46,7 @@ SEEDS = range(20)
 AT_ONCE = 5
 KILLS = 2
 """Of the API server, under each group of schedules that run beside each other."""
-JUMP = timedelta(minutes=5)
+JUMP = timedelta(minutes=4)
 """Longest jump of an operator's clock, either way; the server's own does not jump."""
 SCENARIOS: dict[str, dict[str, Any]] = {
     "undisturbed": {},
