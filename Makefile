@@ -50,8 +50,8 @@ bench-train: env ## training speed beside transformers.Trainer, BERT-base on thi
 bench-tasks: env ## what models learn on real data and how fast, beside transformers.Trainer (BERTJOB_DATA; about an hour, in pieces by ARGS="--tasks sst2 --seeds 1")
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.tasks $(ARGS)
 
-bench-int8: env ## how much faster and smaller INT8 is on this CPU, beside its peers (minutes)
-	@PYTHONPATH=tests $(BIN)/python tests/benchmarks/bench_int8.py $(ARGS)
+bench-int8: env ## how much faster and smaller INT8 is on this CPU, beside its peers (20 minutes, in pieces by ARGS="--groups int8 --parts fixed")
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.int8 $(ARGS)
 
 pins: env ## compile requirements/*.txt from pyproject.toml
 	@$(BIN)/python requirements/compile.py

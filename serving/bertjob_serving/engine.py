@@ -73,6 +73,16 @@ def library(name: str) -> Library:
         raise MissingEngineError(message) from error
 
 
+def answers_alone(name: str, *, method: str) -> bool:
+    """
+    Return whether a model that was made by *method* for the engine *name* must be asked one input at a time.
+
+    ONNX Runtime's INT8 products round their input over the range of the whole batch, padding included: beside others an input
+    would be answered otherwise than alone.
+    """
+    return name == ONNXRUNTIME and not method.startswith("fp32")
+
+
 def described(name: str, *, threads: int) -> str:
     """Return engine, release and threads for reports."""
     return f"{name} {library(name).version()}, {threads} threads"

@@ -47,6 +47,7 @@ def produce(name: str, folder: Path) -> Outcome:
         own,
         bundle.items,
         reduce=task.reduce,
+        size=1 if engine.answers_alone(kind, method=name) else measure.BATCH,
         answered=lambda done: tell(f"{done} of {count} held-out texts answered", done),
     )
     _log.info("%s: timing %d texts", name, min(len(bundle.heldout), settings.timed_texts))
