@@ -4,7 +4,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from benchmarks.int8.timing import Array
 from transformers import BertConfig, BertForSequenceClassification
 
 from bertjob_serving import engine
-from bertjob_serving.optimize import making
+from bertjob_serving.optimize import magnitude, making
 from bertjob_serving.optimize.recipes import RECIPES
 from bertjob_serving.optimize.tuning import pruning, student
 from bertjob_serving.optimize.tuning.importance import Importance
@@ -22,13 +22,11 @@ from bertjob_serving.optimize.weights import Trained, read_trained
 
 HEADS, CHANNELS = 0.25, 0.5
 """Shares that pruning leaves out by default."""
-ZEROED: Final = 0.5
-"""Share of the weights that magnitude pruning sets to 0."""
 LONGEST: Final = 256
 """Tokens of the longest text."""
 REFERENCE: Final = "reference"
 """Folder of the model as transformers has it."""
-ZEROS: Final = "zeroed"
+ZEROS: Final = "magnitude-onnx"
 _TEXTS: Final = 32
 _WORDS: Final = "bert.embeddings.word_embeddings.weight"
 
@@ -99,7 +97,7 @@ def once(target: Path, make: Callable[[Path], object]) -> Path:
 
 def candidate(name: str, folder: Path, *, threads: int) -> Built:
     """Return one of our candidates of the model in *folder*, made as the optimize step makes it, but for the fine-tune."""
-    recipe = RECIPES["dynamic-onnx" if name == ZEROS else name]
+    recipe = RECIPES[name]
     target = once(folder / name, lambda fresh: making.make(recipe, _ingredients(name, folder), fresh))
     library = engine.library(recipe.engine)
     own = library.compiled(target, threads=threads)
@@ -109,9 +107,7 @@ def candidate(name: str, folder: Path, *, threads: int) -> Built:
 def _ingredients(name: str, folder: Path) -> making.Ingredients:
     trained = read_trained(folder / REFERENCE)
     if name == ZEROS:
-        trained = replace(
-            trained, tensors={key: _without_small(key, values) for key, values in trained.tensors.items()}
-        )
+        trained = magnitude.zeroed(trained)
     elif RECIPES[name].weights == "pruned":
         trained = _pruned(folder / REFERENCE)
     return making.Ingredients(
@@ -145,10 +141,3 @@ def packed_ratio(folder: Path) -> float:
         len(zlib.compress((folder / name / "model.onnx").read_bytes(), 6)) for name in (ZEROS, "dynamic-onnx")
     )
     return zeros / plain
-
-
-def _without_small(name: str, values: Array) -> Array:
-    """Return a matrix of the encoder with its smallest weights set to 0; anything else as it is."""
-    if values.ndim != 2 or ".encoder." not in name:
-        return values
-    return np.where(np.abs(values) > np.quantile(np.abs(values), ZEROED), values, np.float32(0))

@@ -18,7 +18,7 @@ PARTS: Final[tuple[Part, ...]] = ("fixed", "mix", "operators")
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "fp32": ("fp32", "fp32-onnx"),
     "int8": ("dynamic", "dynamic-onnx", "static"),
-    "pruning": ("pruning", "pruning-onnx", "dynamic-onnx", "zeroed"),
+    "pruning": ("pruning", "pruning-onnx", "dynamic-onnx", "magnitude-onnx"),
     "peers": ("torch-quantize-dynamic", "onnxruntime-dynamic", "openvino-weights", "openvino-static"),
 }
 """Engines that are timed together with the baseline; qat is not among them: a fine-tune changes neither speed nor size."""

@@ -56,7 +56,7 @@ def _speeds(found: Pieces) -> list[Row]:
 
 
 def _is_ours(name: str) -> bool:
-    return name in RECIPES and not RECIPES[name].is_reference
+    return name in RECIPES and not (RECIPES[name].is_reference or RECIPES[name].is_shown)
 
 
 def _sizes(found: Pieces) -> list[Row]:
@@ -108,23 +108,27 @@ def printed(figures: Iterable[Row], *, feature: str | None) -> str:
 
 def profiled(found: Pieces) -> str:
     """Return where the engines' time goes and what could be won of the fastest INT8 engine, or "" when it was not profiled."""
-    profiles = {
-        name: operators.by_kind(times)
+    profiles: dict[str, Mapping[str, operators.Times]] = {
+        name: times
         for (_, part), piece in found.items()
         if part == "operators"
         for name, times in piece.more["profiles"].items()
     }
     if not profiles:
         return ""
-    text = f"milliseconds of one text of {texts.PADDED} tokens, by the engine's own profiler\n\n{operators.table(profiles)}"
+    kinds, layers = ({name: times[by] for name, times in profiles.items()} for by in ("kinds", "layers"))
+    text = (
+        f"milliseconds of one text of {texts.PADDED} tokens, by the engine's own profiler\n\n"
+        f"{operators.by_kind(kinds)}\n{operators.by_layer(layers)}"
+    )
     piece, known = found.get(("int8", "fixed")), speeds(found, "fixed")
     ours = [name for name in profiles if _is_ours(name) and name in known and not name.startswith("pruning")]
     if piece is None or not ours:
         return text
     best = max(ours, key=known.__getitem__)
     wall, baseline = (_milliseconds(piece, name) for name in (best, BASELINE))
-    steps = operators.plan(profiles[best], wall_ms=wall, roof_ms=piece.more["roof_ms"], baseline_ms=baseline)
-    return f"{text}\nwhat could be won of {best}, step after step\n\n{steps}"
+    steps = operators.plan(kinds[best], wall_ms=wall, roof_ms=piece.more["roof_ms"], baseline_ms=baseline)
+    return f"{text}\nwhat could be won of {best}, each step after those above it\n\n{steps}"
 
 
 def _milliseconds(piece: Piece, name: str) -> float:
