@@ -26,7 +26,7 @@ from bertjob_serving import cpu
 from bertjob_serving.optimize.recipes import RECIPES
 from bertjob_serving.optimize.weights import read_trained
 
-MIX: Final = 32
+MIX: Final = 24
 """Texts of mixed lengths."""
 
 
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--accept-drift", action="store_true", help="keep the figures of a machine that is not quiet")
     todo = parser.add_mutually_exclusive_group()
     todo.add_argument("--again", action="store_true", help="measure what is kept once more")
+    todo.add_argument("--build", action="store_true", help="make the engines' files and measure nothing")
     todo.add_argument("--gather", action="store_true", help="measure nothing, print what is kept")
     return parser
 
@@ -74,9 +75,9 @@ def _measure(options: argparse.Namespace, stamp: str) -> str | None:
     model = models.reference(models.SHAPES[options.shape], folder)
     done = {} if options.again else pieces.kept(options.shape, stamp=stamp)
     for group in options.groups:
-        missing = [part for part in options.parts if (group, part) not in done]
+        missing = [part for part in options.parts if options.build or (group, part) not in done]
         built = _built(group, model, folder, threads=options.threads) if missing else {}
-        for part in missing:
+        for part in () if options.build else missing:
             started = time.monotonic()
             try:
                 piece = _MEASURES[part](group, built, model, folder, options)

@@ -2,7 +2,8 @@
 What others make of the same model, each by its own documented way and with its own defaults.
 
 sentence-transformers' backends ``onnx`` and ``openvino`` run what ``onnxruntime-dynamic`` and ``openvino-static`` are: graphs that
-were traced, quantized by ``quantize_dynamic`` with the configuration for AVX2, and by NNCF after measuring ranges.
+were traced, quantized by ``quantize_dynamic`` with the configuration for AVX2, and by NNCF after measuring ranges. The package itself
+needs releases of optimum that want an older transformers than the pinned one.
 Source: sentence-transformers, sentence_transformers/backend (export_dynamic_quantized_onnx_model,
 export_static_quantized_openvino_model); optimum, AutoQuantizationConfig.avx2.
 """

@@ -12,9 +12,11 @@ from support.waiting import all_end
 from tokenizers import Tokenizer
 
 from bertjob_api import names, termination
+from bertjob_api.job import parse_job
 from bertjob_api.manifest import ModelManifest
 from bertjob_serving import engine
 from bertjob_serving.artifact import check_answers, open_artifact
+from bertjob_serving.optimize.run import Inputs, optimize
 
 from .conftest import Step, make_step
 
@@ -162,6 +164,31 @@ def test_candidate_that_cannot_be_made_fails_alone(tmp_path: Path) -> None:
     assert result.evaluation.method == "dynamic"
     assert any(row.startswith("qat: Failed: UnsupportedError: config.json: hidden_act") for row in result.details)
     assert re.search(r"^qat +Failed +-", log, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_candidate_that_does_not_end_fails_alone(step: Step) -> None:
+    """One that hangs is ended after its time with the reason in the table, and what was finished before is used."""
+    step.run()
+    for name in ("result.json", "candidates/dynamic.json"):
+        (_run_folder(step) / name).unlink()
+    scratch = step.root / "scratch"
+    scratch.mkdir()
+
+    result = optimize(
+        Inputs(
+            job=parse_job(step.job, local=True),
+            model_uri=step.model_uri,
+            model_sha256=step.model_sha256,
+            scratch=scratch,
+            timeout_s=0.3,
+        )
+    )
+
+    assert result.failure is not None
+    assert "dynamic: Failed: was stopped after 0 s without an end" in result.failure.message
+    assert not (_run_folder(step) / "result.json").exists()
+    assert (_run_folder(step) / "evaluation.json").exists()
 
 
 @pytest.mark.slow
