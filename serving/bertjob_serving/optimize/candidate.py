@@ -93,9 +93,10 @@ def _made(name: str, bundle: Bundle, folder: Path, tell: Callable[[str], None]) 
 
 def _ingredients(name: str, bundle: Bundle, folder: Path, tell: Callable[[str], None]) -> making.Ingredients:
     settings, weights = bundle.settings, RECIPES[name].weights
-    if weights in ("trained", "zeroed"):
+    if weights == "trained":
         trained = read_trained(folder / MODEL)
-        trained = magnitude.zeroed(trained) if weights == "zeroed" else trained
+    elif weights == "zeroed":
+        trained = magnitude.zeroed(read_trained(folder / MODEL))
     else:
         from bertjob_serving.optimize.tuning import rework  # noqa: PLC0415  # torch takes seconds, and few candidates need it
 

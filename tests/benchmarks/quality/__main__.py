@@ -130,14 +130,14 @@ def _store(prepared: Prepared, seed: int) -> Path:
 
 def _job(prepared: Prepared, work: Work, seed: int, methods: tuple[str, ...], *, rows: int | None) -> BertJob:
     """Return the job, whose name tells the code that makes candidates: what other code made is not found again."""
-    plain = dump(prepared.job)
+    plain = dump(prepared.job.spec)
     learning = dict(LEARNING[prepared.name])
     if rows is not None:
         learning |= {"examples": min(rows, learning["examples"]), "epochs": 1}
     has_int8 = cpu.int8_feature(cpu.features()) is not None
     speed_limit = {"minSpeedup": 1.0} if has_int8 else {"minSpeedup": 0.01, "sizeOnly": True}
     spec = {
-        **plain["spec"],
+        **plain,
         "optimize": {"methods": list(methods), "fineTune": learning},
         "gate": {"maxAccuracyDrop": 0.02, "maxSizeRatio": 0.35, **speed_limit},
         "storage": {"prefix": f"file://{_store(prepared, seed)}"},
