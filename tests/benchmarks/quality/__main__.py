@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tasks", nargs="+", choices=LEARNING, default=list(LEARNING), help="which; all unless given")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="which seeds, as in 1 2 3")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="which; all unless given")
+    parser.add_argument(
+        "--vocabulary", choices=("All", "Language"), default="Language", help="whose embeddings INT8 keeps"
+    )
     parser.add_argument("--rows", type=int, help="train on so many rows at most, to try the benchmark")
     todo = parser.add_mutually_exclusive_group()
     todo.add_argument("--again", action="store_true", help="optimize what is kept once more")
@@ -100,7 +103,7 @@ def _found(given: argparse.Namespace, root: Path, machine: Machine) -> list[Piec
 
 def _piece(prepared: Prepared, work: Work, seed: int, machine: Machine, given: argparse.Namespace) -> Piece | None:
     """Return what is kept of a seed, or measure it; None: it is not there and shall not be made."""
-    job = _job(prepared, work, seed, tuple(given.methods), rows=given.rows)
+    job = _job(prepared, work, seed, given)
     paths = [] if given.again else _evaluations(job)
     if not paths and not given.gather:
         folder = ours.model_folder(prepared, seed=seed, machine=machine)
@@ -128,17 +131,22 @@ def _store(prepared: Prepared, seed: int) -> Path:
     return KEPT / f"{prepared.name}-{seed}-{prepared.budget}"
 
 
-def _job(prepared: Prepared, work: Work, seed: int, methods: tuple[str, ...], *, rows: int | None) -> BertJob:
+def _job(prepared: Prepared, work: Work, seed: int, given: argparse.Namespace) -> BertJob:
     """Return the job, whose name tells the code that makes candidates: what other code made is not found again."""
     plain = dump(prepared.job.spec)
     learning = dict(LEARNING[prepared.name])
-    if rows is not None:
-        learning |= {"examples": min(rows, learning["examples"]), "epochs": 1}
+    if given.rows is not None:
+        learning |= {"examples": min(given.rows, learning["examples"]), "epochs": 1}
     has_int8 = cpu.int8_feature(cpu.features()) is not None
     speed_limit = {"minSpeedup": 1.0} if has_int8 else {"minSpeedup": 0.01, "sizeOnly": True}
     spec = {
         **plain,
-        "optimize": {"methods": list(methods), "fineTune": learning},
+        "optimize": {
+            "methods": list(given.methods),
+            "references": ["torch", "magnitude"],
+            "vocabulary": given.vocabulary,
+            "fineTune": learning,
+        },
         "gate": {"maxAccuracyDrop": 0.02, "maxSizeRatio": 0.35, **speed_limit},
         "storage": {"prefix": f"file://{_store(prepared, seed)}"},
     }

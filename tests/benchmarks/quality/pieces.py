@@ -40,7 +40,7 @@ class Piece:
         """Return the piece of what the optimize step wrote as ``evaluation.json``."""
         rows = {row["method"]: row for row in evaluation["candidates"]}
         fp32 = _candidate(rows[FP32])
-        judged = {name: row for name, row in rows.items() if row["verdict"] is not None}
+        judged = {name: row for name, row in rows.items() if not name.startswith(FP32)}
         return cls(
             task=task,
             seed=seed,

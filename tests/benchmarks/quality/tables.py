@@ -7,6 +7,8 @@ from typing import Final
 from benchmarks.quality.pieces import Piece
 from support.benching import Row, row
 
+from bertjob_serving.optimize.recipes import RECIPES
+
 MOST_DROP, MOST_PRUNED_DROP = 0.3, 1.0
 """Points that may be lost on average: by what is served, and by pruning."""
 SMALLEST: Final = 5.0
@@ -65,16 +67,22 @@ def rows(pieces: Sequence[Piece]) -> list[Row]:
     """Return the figures with goals: what the gate picks loses on average, and what pruning loses and saves."""
     found = list(_figure(pieces, "chosen", "what the gate picks", lambda piece: piece.chosen, goal=MOST_DROP))
     for name in dict.fromkeys(name for piece in pieces for name in piece.candidates):
-        goal = MOST_PRUNED_DROP if name.startswith("pruning") else MOST_DROP
-        found += _figure(pieces, name, name, lambda _, name=name: name, goal=goal)
+        found += _figure(pieces, name, name, lambda _, name=name: name, goal=_goal(name))
     pruned = [piece.smaller(name) for piece in pieces for name in piece.candidates if name.startswith("pruning")]
     if pruned:
         found.append(row("size-pruned", "FP32 bytes over those of pruned INT8", max(pruned), "x", goal=SMALLEST))
     return found
 
 
+def _goal(name: str) -> float | None:
+    """Return how many points a candidate may lose, or None for what is shown only."""
+    if RECIPES[name].is_shown:
+        return None
+    return MOST_PRUNED_DROP if name.startswith("pruning") else MOST_DROP
+
+
 def _figure(
-    pieces: Sequence[Piece], key: str, what: str, pick: Callable[[Piece], str], *, goal: float
+    pieces: Sequence[Piece], key: str, what: str, pick: Callable[[Piece], str], *, goal: float | None
 ) -> Iterator[Row]:
     """Yield the mean over tasks of a candidate's mean drop over seeds, once for tasks of which nothing is missing."""
     known = [piece for piece in pieces if pick(piece) in piece.candidates]
