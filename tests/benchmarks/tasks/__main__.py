@@ -111,7 +111,7 @@ def _run_missing(prepared: Prepared, machine: Machine, *, seeds: Sequence[int], 
 
 def _run(side: Side, prepared: Prepared, seed: int, machine: Machine) -> Run:
     if side == "bertjob":
-        return ours.train(prepared, seed=seed, machine=machine)
+        return ours.train(prepared, seed=seed, machine=machine, models=ours.MODELS)
     from benchmarks.tasks import peer  # noqa: PLC0415  # seconds of importing, only where it runs
 
     return peer.train(prepared, seed=seed, machine=machine)

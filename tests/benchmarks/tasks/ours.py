@@ -21,23 +21,23 @@ from bertjob_trainer.machine import Machine
 from bertjob_trainer.state import TrainState
 
 KEPT: Final = OUT / "tasks"
-"""Runs, and the models that they trained."""
+MODELS: Final = KEPT / "models"
 
 
 def model_folder(prepared: Prepared, *, seed: int, machine: Machine) -> Path:
     """Return the folder of the model that a seed trained, in Hugging Face's format; it is trained when nobody has yet."""
-    folder = _model_folder(prepared, seed)
+    folder = MODELS / _name(prepared, seed)
     if not folder.is_dir():
-        runs.keep(KEPT, train(prepared, seed=seed, machine=machine))
+        runs.keep(KEPT, train(prepared, seed=seed, machine=machine, models=MODELS))
     return folder
 
 
-def _model_folder(prepared: Prepared, seed: int) -> Path:
-    return KEPT / "models" / f"{prepared.name}-{seed}-{prepared.budget}"
+def _name(prepared: Prepared, seed: int) -> str:
+    return f"{prepared.name}-{seed}-{prepared.budget}"
 
 
-def train(prepared: Prepared, *, seed: int, machine: Machine) -> Run:
-    """Train with a seed, keep the model and evaluate it."""
+def train(prepared: Prepared, *, seed: int, machine: Machine, models: Path | None = None) -> Run:
+    """Train with a seed and evaluate; the model is kept below *models*, unless that is None."""
     job, examples = prepared.seeded(seed), prepared.examples
     torch.manual_seed(seed)
     model = building.build_model(job, prepared.paths, examples, config=prepared.config).to(machine.device)
@@ -52,7 +52,8 @@ def train(prepared: Prepared, *, seed: int, machine: Machine) -> Run:
     loop.train(config, state, examples.train, io_of(report=report, group=machine.group, device=machine.device))
     seconds = time.perf_counter() - started
     metrics = evaluate(state.model, examples.validation, examples.task, machine)
-    _keep_model(state, prepared, metrics, seed=seed)
+    if models is not None:
+        _keep_model(state, prepared, metrics, seed=seed, target=models / _name(prepared, seed))
     return Run(
         task=prepared.name,
         side="bertjob",
@@ -64,9 +65,11 @@ def train(prepared: Prepared, *, seed: int, machine: Machine) -> Run:
     )
 
 
-def _keep_model(state: TrainState, prepared: Prepared, metrics: Mapping[str, float], *, seed: int) -> None:
+def _keep_model(
+    state: TrainState, prepared: Prepared, metrics: Mapping[str, float], *, seed: int, target: Path
+) -> None:
     """Write the model as a job would publish it, all of it or nothing."""
-    target, examples = _model_folder(prepared, seed), prepared.examples
+    examples = prepared.examples
     fresh = target.with_name(f"{target.name}.new-{os.getpid()}")
     shutil.rmtree(fresh, ignore_errors=True)
     about = export.Trained(
@@ -74,7 +77,7 @@ def _keep_model(state: TrainState, prepared: Prepared, metrics: Mapping[str, flo
         run=f"{prepared.name}-{seed}",
         task=examples.task,
         labels=examples.labels,
-        digests={},
+        digests=prepared.digests,
         metrics=metrics,
         steps=state.step,
     )
