@@ -4,6 +4,7 @@ Files to rows: one generator for each format, the same row for all.
 Lines are read with ``surrogateescape``, so that a single byte that is not UTF-8 spoils its own row and not the file.
 """
 
+import codecs
 import csv
 import itertools
 import json
@@ -80,11 +81,19 @@ def read(path: Path, format_: str) -> Iterator[Row]:
     if format_ == "parquet":
         yield from parquet.rows(path)
         return
+    _refuse_utf16(path)
     # Python's universal newlines split at \r, \n and \r\n alone, never inside a JSON string or at U+2028.
     with path.open(
         encoding="utf-8-sig", errors="surrogateescape", newline="" if format_ in ("csv", "tsv") else None
     ) as lines:
         yield from _READERS.get(format_, _delimited)(path.name, lines, format_)
+
+
+def _refuse_utf16(path: Path) -> None:
+    """Raise EncodingError for a file that begins as Windows programs begin UTF-16: its rows would be called broken, one by one."""
+    with path.open("rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise EncodingError(Place(path.name, 1), "is UTF-16, expected UTF-8; save the file as UTF-8")
 
 
 def _json_lines(name: str, lines: Iterator[str], _format: str) -> Iterator[Row]:

@@ -50,7 +50,9 @@ def load(module: nn.Module, folder: Path, *, with_head: bool) -> tuple[str, ...]
             continue
         if target.shape != value.shape:
             got, expected = tuple(value.shape), tuple(target.shape)
-            raise ModelFolderError(f"{WEIGHTS}: {name} has shape {got}, config.json makes it {expected}")
+            raise ModelFolderError(
+                f"{WEIGHTS}: {name} has shape {got}, config.json makes it {expected}; take both files of one model"
+            )
         with torch.no_grad():
             target.copy_(value)
         found.add(own)

@@ -8,7 +8,7 @@ import pytest
 
 from bertjob_api.parse import parse
 from bertjob_api.spec import Data
-from bertjob_tasks import errors, labels
+from bertjob_tasks import errors, labels, rows
 from bertjob_tasks.readers import Example, read_examples
 
 GOOD = b'{"text": "fine", "label": "up"}\n'
@@ -181,3 +181,15 @@ def test_one_label_is_refused(tmp_path: Path) -> None:
     """There is nothing to learn from one label."""
     with pytest.raises(errors.DataError, match="only the label 'up'"):
         labels.discover(read_examples(written(tmp_path, GOOD), settings()))
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-be"])
+def test_utf16_is_named_once(codec: str, tmp_path: Path) -> None:
+    """A file that a Windows program saved as UTF-16 is told so, and not that its first line is broken JSON."""
+    path = tmp_path / "train.jsonl"
+    text = '{"text": "x", "label": "a"}\n'
+    path.write_bytes(text.encode(codec) if codec == "utf-16" else b"\xfe\xff" + text.encode(codec))
+    with pytest.raises(
+        errors.EncodingError, match=r"train\.jsonl:1: is UTF-16, expected UTF-8; save the file as UTF-8"
+    ):
+        list(rows.read(path, "jsonl"))

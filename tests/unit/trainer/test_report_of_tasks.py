@@ -151,3 +151,12 @@ def test_pairs_are_called_pairs() -> None:
 
     assert "similarity: expected (across)" in answers.answers(found, {})
     assert "Worst pairs" in answers.mistakes(found, {0: "a | b"})
+
+
+def test_pieces_are_joined_to_words(tmp_path: Path) -> None:
+    """A vocabulary without a decoder of its own is read as words all the same."""
+    a_model_folder(tmp_path)
+    read = Encoded(np.array([2, 6, 15, 3], dtype=np.int32), np.zeros(4, dtype=np.int32))
+    found = Analysis(mistakes=(Mistake(index=0, expected="a", answered="b", weight="", read=(read,)),))
+
+    assert writing.texts(JOB, found, (), tokenizer=tmp_path) == {0: "cats"}

@@ -65,7 +65,7 @@ def _chances(chances: Mapping[str, float], scores: Mapping[str, float]) -> str:
         if name in scores
     ]
     head = ("", "reached", "by chance", "gained")
-    note = '<p class="soft">By chance: what one gets who always gives the commonest answer, the dashed line in the pictures above.</p>'
+    note = '<p class="soft">By chance: what one gets who always gives the commonest answer; a dashed line in the curves of held-out data.</p>'
     return f"<h3>against chance</h3>{table(head, rows, numbers=1)}{note}"
 
 

@@ -73,9 +73,8 @@ def scatter(points: Points, *, label: str) -> str:
     spot = _Frame(both[0], both[-1], both[0], both[-1])
     diagonal = Line(points=((both[0], both[0]), (both[-1], both[-1])), style="mark")
     dots = [f'<circle class="dot" cx="{spot.x(x):.1f}" cy="{spot.y(y):.1f}" r="2.5"/>' for x, y in points]
-    return "".join(
-        [_opening(_WIDTH, _HEIGHT, label), *_grid(spot, both, both), *_line(diagonal, spot), *dots, "</svg>"]
-    )
+    picture = [_opening(_WIDTH, _HEIGHT, label), *_grid(spot, both, both), *_line(diagonal, spot), *dots, "</svg>"]
+    return _bounded("".join(picture), width=_WIDTH)  # often alone in its row, which would blow it up
 
 
 def smooth(points: Points, *, window: int) -> list[tuple[float, float]]:
@@ -104,7 +103,12 @@ def matrix(counts: NDArray[np.int64], labels: Sequence[str]) -> str:
             f'<text class="tick" transform="translate({middle + 4:.0f} {left - 8}) rotate(-90)">{escape(names[row])}</text>'
         )
         parts += [_cell(counts, shares, labels, row, column, left) for column in range(size)]
-    return "".join([*parts, "</svg>"]).replace("<svg ", f'<svg style="max-width:{width}px" ', 1)
+    return _bounded("".join([*parts, "</svg>"]), width=width)
+
+
+def _bounded(picture: str, *, width: int) -> str:
+    """Return a picture that is never wider than *width* pixels."""
+    return picture.replace("<svg ", f'<svg style="max-width:{width}px" ', 1)
 
 
 def _cell(

@@ -56,7 +56,8 @@ def pieces(job: BertJob, found: Analysis, *, tokenizer: Path) -> Mapping[int, st
 
 
 def _readable(text: str) -> str:
-    return text.replace("[CLS]", "").replace("[SEP]", " | ").strip().removesuffix("|").strip()
+    """Return decoded text for people: without special tokens, and pieces joined where a tokenizer leaves that undone."""
+    return text.replace(" ##", "").replace("[CLS]", "").replace("[SEP]", " | ").strip().removesuffix("|").strip()
 
 
 def put(storage: Storage, artifact: Artifact, report: page.Report) -> None:
