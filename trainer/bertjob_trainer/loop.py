@@ -65,7 +65,11 @@ class Saves(Protocol):
         world_size: int,
         samples_seen: int,
     ) -> None:
-        """Copy the state now and commit it in the background."""
+        """Copy the state and commit the copy, in the background."""
+        ...
+
+    def copied(self) -> None:
+        """Return once the newest save has its copy: the state may change from now on."""
         ...
 
 
@@ -165,7 +169,8 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         norm = strategy.clip(words, max_norm=optim.MAX_NORM)
         _refuse_non_finite(sums, norm, step=state.step + 1)
 
-        # The same step in every process.
+        # The same step in every process; a copy of the state before it is made by now, mostly.
+        _await_copies(io)
         for parameters in state.optimizer.param_groups:
             parameters["lr"] = optim.lr_at(state.step, schedule=config.schedule)
         state.optimizer.step()
@@ -243,6 +248,12 @@ def best_step(config: TrainConfig, state: TrainState) -> int | None:
         return None
     found = evaluations.best(state.course.evaluations, config.watch.best)
     return found.step if found is not None else None
+
+
+def _await_copies(io: Io) -> None:
+    for saves in (io.saves, io.rescues):
+        if saves is not None:
+            saves.copied()
 
 
 def _rescue(config: TrainConfig, state: TrainState, io: Io) -> None:
