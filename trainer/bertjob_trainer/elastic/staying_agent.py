@@ -23,6 +23,7 @@ from bertjob_trainer.elastic.agent import Agent
 from bertjob_trainer.elastic.budget import after_failure
 from bertjob_trainer.elastic.outcome import FinishedError
 from bertjob_trainer.elastic.places import NO_ROUND, Free, Place, Places
+from bertjob_trainer.elastic.spare import Spare, close_streams
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ _RELEASE_S: Final = 120.0
 """How long a worker may take to leave its round: as long as a step or the publication of a model; it holds the newest state."""
 _SILENCE_S: Final = 15.0
 """A worker that has not beaten for so long hangs."""
+_SETTLED_S: Final = 5.0
+"""How long a round goes on before a spare worker is started, which takes processor time from those that come back."""
 _POLL_S: Final = 0.02
 _NO_STORE: Final = object()
 """Workers get the store's address with their place."""
@@ -48,10 +51,11 @@ def _number_provisionally(group: WorkerGroup) -> None:
 class StayingAgent(Agent):
     """Starts, watches and places this node's workers until they succeed or the failure budget is used up."""
 
-    def __init__(self, *args: Any, places: Places, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, places: Places, keeps_spare: bool, **kwargs: Any) -> None:
         """Prepare; *places* is the folder that the workers have in their environment, the rest is as for ``Agent``."""
         super().__init__(*args, **kwargs)
         self._places = places
+        self._spare = Spare(places, self._logs) if keeps_spare else None
         self._round = 0
         self._round_of: dict[int, int] = {}
         """The newest round that a process was given a place in, by its id."""
@@ -60,6 +64,8 @@ class StayingAgent(Agent):
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         self._end_hung()
+        if self._spare is not None and time.monotonic() - self._started > _SETTLED_S:
+            self._spare.keep(self._pcontext)
         dead = self._first_death(worker_group)
         if dead is not None and dead.exit_code != termination.USER_ERROR:
             self._death = dead
@@ -91,7 +97,7 @@ class StayingAgent(Agent):
 
     def _restart_workers(self, worker_group: WorkerGroup) -> None:
         """Take the workers from their round into the next one; those that are lost are started again."""
-        if self._death is not None:
+        if self._death is not None and not (self._spare is not None and self._spare.is_ready):
             self._rendezvous_handler.leave()  # where there is room the others go on without this node meanwhile
         self._release()
         worker_group.state = WorkerState.STOPPED
@@ -179,9 +185,16 @@ class StayingAgent(Agent):
         )
 
     def _start_again(self, worker: Worker, group: WorkerGroup) -> None:
-        """Start one worker, with the environment it had but for what a new round changes."""
+        """Start one worker, with the environment it had but for what a new round changes, or take the spare one."""
         context: Any = self._pcontext
         local_rank = worker.local_rank
+        close_streams(context.subprocess_handlers[local_rank])
+        context._running_local_ranks.add(local_rank)  # noqa: SLF001  # torch never starts one alone
+        if self._spare is not None and self._spare.is_ready:
+            context.subprocess_handlers[local_rank] = self._spare.take(local_rank)
+            pid = context.subprocess_handlers[local_rank].proc.pid
+            _log.info("launcher: the spare worker takes local rank %d (pid %d)", local_rank, pid)
+            return
         env = context.envs[local_rank]
         env |= {
             "RANK": str(worker.global_rank),
@@ -194,9 +207,6 @@ class StayingAgent(Agent):
             "MASTER_PORT": str(group.master_port),
             "TORCHELASTIC_RESTART_COUNT": str(group.spec.max_restarts - self._remaining_restarts),
         }
-        old = context.subprocess_handlers[local_rank]
-        for stream in (old._stdout, old._stderr):  # noqa: SLF001  # its ``close`` would signal a process that is gone
-            stream.close()
         stdout, stderr = self._logs.again(local_rank, env)
         context.subprocess_handlers[local_rank] = get_subprocess_handler(
             entrypoint=context.entrypoint,
@@ -207,9 +217,13 @@ class StayingAgent(Agent):
             local_rank_id=local_rank,
             numa_options=None,
         )
-        context._running_local_ranks.add(local_rank)  # noqa: SLF001  # torch never starts one alone
         pid = context.subprocess_handlers[local_rank].proc.pid
         _log.info("launcher: a new worker of local rank %d makes itself ready (pid %d)", local_rank, pid)
+
+    def close(self) -> None:
+        """End what trains no more."""
+        if self._spare is not None:
+            self._spare.end()
 
     def _alive(self) -> dict[int, int]:
         """Return the process id of each worker that runs, by its local rank."""
