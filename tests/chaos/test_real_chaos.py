@@ -4,17 +4,20 @@ Everything that can be lost is lost, on a cluster of real parts: the run ends we
 Each disturbance waits until training has moved on since the one before, so each hits a run that is under way.
 """
 
+import contextlib
 import json
 import os
 import signal
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support.installed import a_tiny_job, chart, operator_pid, prefix_of, put_inputs, put_secret
+import support.installed
+from support.installed import a_tiny_job, operator_pid, prefix_of
 
 from bertjob_api import names
 from bertjob_local.parts import LocalCluster
@@ -33,12 +36,8 @@ PATIENCE_S = 300.0
 @pytest.fixture(scope="module")
 def installed(local_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """Give the local cluster with the chart, and a namespace with storage, model and data."""
-    with chart(local_cluster) as cluster:
-        cluster.kubectl("create", "namespace", NAMESPACE)
-        put_inputs(cluster, NAMESPACE, tmp_path_factory.mktemp("inputs"))
-        put_secret(cluster, NAMESPACE)
+    with support.installed.installed(local_cluster, NAMESPACE, tmp_path_factory.mktemp("inputs")) as cluster:
         yield cluster
-        cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 class Run:
@@ -47,7 +46,7 @@ class Run:
     def __init__(self, cluster: LocalCluster, name: str) -> None:
         self.cluster = cluster
         self.name = name
-        training = {"epochs": EPOCHS, "replicas": 2, "elastic": {"min": 1, "max": 3}, "microBatchSize": 2}
+        training = {"epochs": EPOCHS, "replicas": 2, "elastic": {"min": 1, "max": 6}, "microBatchSize": 2}
         training |= {"checkpoint": {"every": "200 steps"}}
         job = a_tiny_job(NAMESPACE, name, training=training, optimize=None, gate=None)
         cluster.kubectl("apply", "--filename=-", stdin=json.dumps(job))
@@ -81,8 +80,28 @@ class Run:
         return sorted(found)
 
     def signal(self, module: str, number: signal.Signals) -> None:
-        """Send a signal to the newest process of the job's pods that runs a module."""
-        os.kill(eventually(lambda: self.pids(module))[-1], number)
+        """Send a signal to the oldest process of the job's pods that runs a module: newer workers may be spare ones."""
+        os.kill(eventually(lambda: self.pids(module))[0], number)
+
+    def scaled(self, replicas: int) -> None:
+        """Scale, and wait until so many nodes train together."""
+        self.kubectl("scale", "bertjob", self.name, f"--replicas={replicas}")
+        eventually(lambda: replicas in [seen.get("worldSize") for seen in self.progress()])
+
+    def progress(self) -> list[dict[str, Any]]:
+        """Return what each training pod that answers tells of its progress."""
+        found = []
+        for pod in self.pods():
+            url = f"http://{pod['status'].get('podIP')}:{names.PROGRESS_PORT}/progress"
+            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:  # a pod's
+                found.append(json.load(answer))
+        return found
+
+    def pods(self) -> list[dict[str, Any]]:
+        """Return the training pods that run."""
+        selector = f"{names.JOB_LABEL}={self.name},{names.COMPONENT_LABEL}={names.TRAIN}"
+        pods = json.loads(self.kubectl("get", "pods", f"--selector={selector}", "--output=json"))["items"]
+        return [pod for pod in pods if pod["status"].get("phase") == "Running"]
 
 
 def eventually(condition: Callable[[], Any]) -> Any:
@@ -94,8 +113,8 @@ def eventually(condition: Callable[[], Any]) -> Any:
     return answer
 
 
-def assert_unharmed(run: Run) -> None:
-    """Assert that the job succeeded and that its model has trained on each sample as an undisturbed run does."""
+def assert_unharmed(run: Run) -> set[int]:
+    """Assert that the job succeeded and that its model has trained on each sample as an undisturbed run does; return its worlds."""
     eventually(
         lambda: (
             {item["type"] for item in run.status["conditions"] if item["status"] == "True"} & {"Succeeded", "Failed"}
@@ -114,6 +133,7 @@ def assert_unharmed(run: Run) -> None:
     planned = [tuple(np.concatenate(order.micro_batches(step)).tolist()) for step in range(STEPS)]
     assert [entry.ids for entry in found] == planned
     assert all(entry.is_proven for entry in found)
+    return {entry.world for entry in found}
 
 
 def test_processes_die(installed: LocalCluster) -> None:
@@ -141,9 +161,8 @@ def test_objects_change(installed: LocalCluster) -> None:
     run = Run(installed, "objects")
     eventually(lambda: run.pids("bertjob_trainer.worker"))
     run.moved_on()
-    for replicas in (3, 1, 2):
-        run.kubectl("scale", "bertjob", run.name, f"--replicas={replicas}")
-        run.moved_on()
+    for replicas in (4, 2, 6, 2):
+        run.scaled(replicas)
     for suspend in ("true", "false"):
         run.kubectl("patch", "bertjob", run.name, "--type=merge", f'--patch={{"spec":{{"suspend":{suspend}}}}}')
         if suspend == "true":
@@ -153,4 +172,24 @@ def test_objects_change(installed: LocalCluster) -> None:
     run.moved_on()
     selector = f"{names.JOB_LABEL}={run.name},{names.COMPONENT_LABEL}={names.TRAIN}"
     run.kubectl("delete", "job", f"--selector={selector}", "--wait=false")
+    assert assert_unharmed(run) >= {2, 4, 6}
+
+
+def test_a_node_is_lost_with_operator_and_storage(installed: LocalCluster) -> None:
+    """A whole Node, the operator and S3 go within a second, and a worker right after: nothing is lost, and the Node comes back."""
+    run = Run(installed, "together")
+    eventually(lambda: [each for each in run.progress() if each.get("worldSize") == 2])
+    run.moved_on()
+    node = run.pods()[0]["spec"]["nodeName"]
+    mark = installed.layout.kubelet / "lost" / node
+    mark.parent.mkdir(exist_ok=True)
+    os.kill(operator_pid(installed), signal.SIGKILL)
+    mark.touch()
+    installed.kill("s3")
+    run.moved_on()
+    run.signal("bertjob_trainer.worker", signal.SIGKILL)
+    installed.start("s3")
+    run.moved_on()
+    mark.unlink()
+    installed.kubectl("wait", f"node/{node}", "--for=condition=Ready", "--timeout=60s")
     assert_unharmed(run)
