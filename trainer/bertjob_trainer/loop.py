@@ -169,11 +169,8 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         norm = strategy.clip(words, max_norm=optim.MAX_NORM)
         _refuse_non_finite(sums, norm, step=state.step + 1)
 
-        # The same step in every process; a copy of the state before it is made by now, mostly.
-        _await_copies(io)
-        for parameters in state.optimizer.param_groups:
-            parameters["lr"] = optim.lr_at(state.step, schedule=config.schedule)
-        state.optimizer.step()
+        # The same step in every process.
+        _change(config, state, io)
         strategy.clear(words)
         state.stepped(samples, sums[_TALLY:_FIRST_RANK], world=io.group.world)
 
@@ -250,10 +247,14 @@ def best_step(config: TrainConfig, state: TrainState) -> int | None:
     return found.step if found is not None else None
 
 
-def _await_copies(io: Io) -> None:
+def _change(config: TrainConfig, state: TrainState, io: Io) -> None:
+    """Take an optimizer step, once copies of the state before it are made: by now they are, mostly."""
     for saves in (io.saves, io.rescues):
         if saves is not None:
             saves.copied()
+    for parameters in state.optimizer.param_groups:
+        parameters["lr"] = optim.lr_at(state.step, schedule=config.schedule)
+    state.optimizer.step()
 
 
 def _rescue(config: TrainConfig, state: TrainState, io: Io) -> None:
