@@ -31,6 +31,8 @@ _RELEASE_S: Final = 120.0
 """How long a worker may take to leave its round: as long as a step or the publication of a model; it holds the newest state."""
 _SILENCE_S: Final = 15.0
 """A worker that has not beaten for so long hangs."""
+_QUICK_S: Final = 0.5
+"""How long the others wait for a node whose spare worker takes a place; longer than that they train without it."""
 _SETTLED_S: Final = 5.0
 """How long a round goes on before a spare worker is started, which takes processor time from those that come back."""
 _POLL_S: Final = 0.02
@@ -59,6 +61,8 @@ class StayingAgent(Agent):
         self._round = 0
         self._round_of: dict[int, int] = {}
         """The newest round that a process was given a place in, by its id."""
+        self._leaves_at: float | None = None
+        """Monotonic time at which this node, which lost a worker, leaves the rendezvous; None: it has, or need not."""
         self._new: set[int] = set()
         """Local ranks of the workers that were started since the newest round began."""
 
@@ -97,11 +101,22 @@ class StayingAgent(Agent):
 
     def _restart_workers(self, worker_group: WorkerGroup) -> None:
         """Take the workers from their round into the next one; those that are lost are started again."""
-        if self._death is not None and not (self._spare is not None and self._spare.is_ready):
-            self._rendezvous_handler.leave()  # where there is room the others go on without this node meanwhile
+        self._leaves_at = None
+        lost = len(worker_group.workers) - len(self._alive())
+        if lost:
+            # Where there is room the others go on without this node meanwhile, unless that takes longer than to wait for it.
+            is_quick = lost == 1 and self._spare is not None and self._spare.is_ready
+            self._leaves_at = time.monotonic() + (_QUICK_S if is_quick else 0.0)
+        self._leave_if_late()
         self._release()
         worker_group.state = WorkerState.STOPPED
         self._initialize_workers(worker_group)
+
+    def _leave_if_late(self) -> None:
+        """Leave the rendezvous, once, when this node has made the others wait for as long as it may."""
+        if self._leaves_at is not None and time.monotonic() >= self._leaves_at:
+            self._leaves_at = None
+            self._rendezvous_handler.leave()
 
     def _release(self) -> None:
         """Wait until every worker that lives has left its round; one that does not is ended."""
@@ -120,6 +135,7 @@ class StayingAgent(Agent):
         self._start_missing(worker_group)
         while set(self._alive()) - self._staying() or self._first_death(worker_group) is not None:
             self._end_hung()
+            self._leave_if_late()
             dead = self._first_death(worker_group)
             if dead is not None:
                 self._death = dead
