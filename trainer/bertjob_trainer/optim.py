@@ -65,13 +65,15 @@ class AdamW:
             for parameter in group["params"]
         }
 
-    @torch.no_grad()
     def step(self) -> None:
         """Change all parameters that have a gradient."""
-        for group in self.param_groups:
-            changed = [each for each in group["params"] if each.grad is not None]
-            if not changed:
-                continue
+        with torch.no_grad():
+            for group in self.param_groups:
+                self._step(group)
+
+    def _step(self, group: dict[str, Any]) -> None:
+        changed = [each for each in group["params"] if each.grad is not None]
+        if changed:
             moments = [self.state[each] for each in changed]
             steps = [each["step"] for each in moments]
             torch._foreach_add_(steps, 1.0)  # torch offers its kernels by no other name
