@@ -43,6 +43,12 @@ class Departed:
     """``numbers``, or a copy of fewer bits."""
     underway: Underway
 
+    def arrive(self) -> None:
+        """Put the sum into its place, once it is made. Raises PeerLostError."""
+        self.underway.wait()
+        if self.sent is not self.numbers:
+            self.numbers.copy_(self.sent)
+
 
 class Buckets:
     """Sums a flat gradient over processes, a bucket at a time."""
@@ -70,6 +76,8 @@ class Buckets:
         self._buckets: list[Bucket] = []
         self._bucket_of: list[int] = [0] * len(self._parameters)
         self._departed: list[Departed] = []
+        self._arrived = 0
+        """How many of those, the first ones, have their sums already."""
         stop = start = flat.numel()
         members: list[int] = []
         for index in reversed(range(len(self._parameters))):
@@ -105,13 +113,10 @@ class Buckets:
 
     def arrive(self) -> int:
         """Wait until all sums are there, and return the bytes that this process gave. Raises PeerLostError."""
-        num_bytes = 0
-        for each in self._departed:
-            each.underway.wait()
-            if each.sent is not each.numbers:
-                each.numbers.copy_(each.sent)
-            num_bytes += each.sent.nbytes
-        self._departed = []
+        for each in self._departed[self._arrived :]:
+            each.arrive()
+        num_bytes = sum(each.sent.nbytes for each in self._departed)
+        self._departed, self._arrived = [], 0
         for bucket in self._buckets:
             bucket.missing = bucket.parameters
         return num_bytes
@@ -122,6 +127,10 @@ class Buckets:
             self._depart(group)
 
     def _depart(self, group: Group) -> None:
+        # What has come back is unpacked now, beside the computing, and not at the end.
+        while self._arrived < len(self._departed) and self._departed[self._arrived].underway.is_made():
+            self._departed[self._arrived].arrive()
+            self._arrived += 1
         numbers = self._buckets[len(self._departed)].numbers
         sent = numbers.to(self._dtype)  # itself where that is its type
         self._departed.append(Departed(numbers, sent, group.start_sum(sent)))

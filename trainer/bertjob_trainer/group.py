@@ -31,6 +31,10 @@ class RegroupError(PeerLostError):
 class Underway(Protocol):
     """A sum that has been started."""
 
+    def is_made(self) -> bool:
+        """Return whether ``wait`` returns at once."""
+        ...
+
     def wait(self) -> None:
         """Return once it is made. Raises PeerLostError."""
         ...
@@ -70,6 +74,10 @@ class Group(Protocol):
 class Made:
     """A sum that needs no waiting."""
 
+    def is_made(self) -> bool:
+        """Return True."""
+        return True
+
     def wait(self) -> None:
         """Return."""
 
@@ -102,6 +110,11 @@ class _Reducing:
     work: Any
     given_up: Callable[[], bool] | None
     """Whether to wait no longer; None: torch does not tell while it waits."""
+
+    def is_made(self) -> bool:
+        """Return whether it is made, or has failed, which ``wait`` raises."""
+        found: bool = self.work.is_completed()
+        return found
 
     def wait(self) -> None:
         """Return once it is made; on a GPU, once what is computed from now on sees it."""
