@@ -115,7 +115,7 @@ class Buckets:
         """Wait until all sums are there, and return the bytes that this process gave. Raises PeerLostError."""
         for each in self._departed[self._arrived :]:
             each.arrive()
-        num_bytes = sum(each.sent.nbytes for each in self._departed)
+        num_bytes: int = sum(each.sent.nbytes for each in self._departed)
         self._departed, self._arrived = [], 0
         for bucket in self._buckets:
             bucket.missing = bucket.parameters
