@@ -19,7 +19,7 @@ class Elastic:
     max: int = api_field("Most nodes that may train.", minimum=1, maximum=4096)
     spare: bool = api_field(
         "Whether each pod keeps one more worker ready, which takes the place of one that dies at once; about 0.3 GB of memory.",
-        default=True,
+        default=False,
     )
 
 

@@ -102,7 +102,7 @@ def bertjob(folder: Path, plan: Plan, **training: Any) -> Iterator[Pods]:
         "learningRate": 1e-3,
         "warmupRatio": 0.0,  # of so many steps it would take all the time there is
         "replicas": plan.nodes,
-        "elastic": {"min": 1, "max": plan.nodes},
+        "elastic": {"min": 1, "max": plan.nodes, "spare": True},
         "checkpoint": {"every": f"{SAVE_STEPS} steps"},
         **training,
     }
@@ -144,7 +144,7 @@ def changing(folder: Path, plan: Plan) -> Leg:
     """Return how BertJob trained while a worker was killed, a node was lost, and two came."""
     leg, nodes = Leg(), plan.nodes
     indexes = list(range(2, 4 + nodes))
-    with bertjob(folder, plan, elastic={"min": 1, "max": nodes + 1}) as pods:
+    with bertjob(folder, plan, elastic={"min": 1, "max": nodes + 1, "spare": True}) as pods:
         look = lambda: newest(pods, indexes)  # noqa: E731
 
         def happens(what: str, act: Callable[[], None]) -> None:

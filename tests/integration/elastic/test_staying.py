@@ -85,7 +85,7 @@ def test_same_process_goes_on_alone_and_takes_a_new_node_in(tmp_path: Path) -> N
 
 def test_survivor_goes_on_while_a_new_worker_makes_itself_ready(tmp_path: Path) -> None:
     """Where the job may be smaller the survivor trains on alone at once, and takes the new worker in when that is ready."""
-    spec = a_long_job(tmp_path, epochs=1000, replicas=2, elastic={"min": 1, "max": 2, "spare": False})
+    spec = a_long_job(tmp_path, epochs=1000, replicas=2, elastic={"min": 1, "max": 2})
     with training_pods.running(tmp_path, spec) as pods:
         for index in (2, 3):
             pods.start(index)
@@ -108,7 +108,7 @@ def test_survivor_goes_on_while_a_new_worker_makes_itself_ready(tmp_path: Path) 
 
 def test_spare_worker_takes_a_lost_ones_place(tmp_path: Path) -> None:
     """A spare that is killed disturbs nobody; the next one takes the place of a killed worker, and a third one is made ready."""
-    spec = a_long_job(tmp_path, epochs=1000, replicas=2, elastic={"min": 1, "max": 2})
+    spec = a_long_job(tmp_path, epochs=1000, replicas=2, elastic={"min": 1, "max": 2, "spare": True})
     with training_pods.running(tmp_path, spec) as pods:
         for index in (2, 3):
             pods.start(index)

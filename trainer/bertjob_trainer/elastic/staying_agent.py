@@ -142,6 +142,9 @@ class StayingAgent(Agent):
                 self._judge_or_end()
                 self._start_missing(worker_group)
             time.sleep(_POLL_S)
+        # With a spare worker this node may be back before the others have noticed that one died.
+        is_new = self._round > 0 and len(self._new) == len(worker_group.workers)
+        self._rendezvous_handler.be_patient(is_new=is_new)
         super()._rendezvous(worker_group)
 
     def _judge_or_end(self) -> None:
