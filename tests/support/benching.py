@@ -27,18 +27,26 @@ def row(name: str, what: str, value: float, unit: str, **more: Any) -> Row:
     }
 
 
-def write(name: str, rows: Sequence[Row], *, machine: Mapping[str, Any] | None = None, is_part: bool = False) -> Path:
+def write(
+    name: str,
+    rows: Sequence[Row],
+    *,
+    machine: Mapping[str, Any] | None = None,
+    quietly: bool = False,
+    is_part: bool = False,
+) -> Path:
     """
-    Print *rows*, write them to ``build/bench/NAME.json`` and return its path.
+    Write *rows* to ``build/bench/NAME.json`` and return its path.
 
     Args:
         name: of the benchmark.
-        rows: the figures.
+        rows: its figures; they are printed unless it is done *quietly*.
         machine: more about it than is always told.
+        quietly: the benchmark has printed them in its own way.
         is_part: rows with other names that stand there stay.
 
     """
-    for each in rows:
+    for each in () if quietly else rows:
         notes = [f"{key} {each[key]:.4g}" for key in ("goal", "roof") if each[key] is not None]
         notes += [f"{peer} {value:.4g}" for peer, value in each["peers"].items()]
         sys.stdout.write(f"{each['what']:76} {each['value']:10.4g} {each['unit']:12} {', '.join(notes)}\n")
