@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in $(BIN)/python python3.12 python3.11 python3.13 pyt
 	$$name -c '' 2>/dev/null && echo $$name && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help env parts demo demo-cluster test test-all lint bench-operator bench-elastic bench-scale bench-train bench-tasks bench-int8 bench-quality pins crd clean
+.PHONY: help env parts demo demo-cluster test test-all lint bench-operator bench-checkpoint bench-elastic bench-scale bench-train bench-tasks bench-int8 bench-quality pins crd clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,10 +38,13 @@ test-all: env parts lint ## every check
 bench-operator: env ## what a job costs the operator: throughput, writes, a resync, memory
 	@PYTHONPATH=tests $(BIN)/python tests/benchmarks/bench_operator.py
 
-bench-elastic: env ## what kills cost: goodput and recovery, beside stock torchrun (half an hour; ARGS=--small for trying)
+bench-checkpoint: env ## what saving costs the steps around it, beside torch.save (minutes; ARGS=--small for trying)
+	@PYTHONPATH=tests $(BIN)/python tests/benchmarks/bench_checkpoint.py $(ARGS)
+
+bench-elastic: env ## what kills cost: goodput and recovery, beside stock torchrun (28 minutes; ARGS=--small, or "--side bertjob" for half)
 	@PYTHONPATH=tests $(BIN)/python tests/benchmarks/bench_elastic.py $(ARGS)
 
-bench-scale: env ## speed-up on 4 hosts with shaped links, beside torch's DDP (root; ARGS=--small for trying)
+bench-scale: env ## speed-up on 4 hosts with shaped links, beside torch's DDP (root; ARGS=--small, or "--gigabits 10" for one network)
 	@PYTHONPATH=tests $(BIN)/python tests/benchmarks/bench_scale.py $(ARGS)
 
 bench-train: env ## training speed beside transformers.Trainer, BERT-base on this CPU (BERTJOB_DATA: folder with SST-2)

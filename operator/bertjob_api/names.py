@@ -59,6 +59,8 @@ RESULT_FILE_ENV: Final = "BERTJOB_RESULT_FILE"
 """Written by the supervisor for its workers: file for the termination message (``termination.encode``)."""
 PLACES_ENV: Final = "BERTJOB_PLACES"
 """Written by the launcher for BertJob's own workers: folder where they find their place in each round; unset: they end with it."""
+SPARE_ENV: Final = "BERTJOB_SPARE"
+"""Written by the launcher for a worker that waits until another one dies: the file that is ``RESULT_FILE_ENV``'s from then on."""
 # Written for own scripts (``training.command``) by the process above them, read by the scripts.
 OWN_CHECKPOINTS_ENV: Final = "BERTJOB_CHECKPOINT_DIR"
 """Folder whose sub-folders are checkpoints; they come back here after a loss."""

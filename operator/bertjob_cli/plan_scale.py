@@ -117,8 +117,9 @@ def told(setting: Setting, found: Forecast) -> list[str]:
     lines = [
         f"one node       {found.alone * 1000:8.0f} ms a step of {setting.batch_size} samples",
         (
-            f"{setting.nodes:2} nodes       {(found.computing + found.network) * 1000:8.0f} ms: computing "
-            f"{found.computing * 1000:.0f}, network {found.network * 1000:.0f} ({found.bytes_per_node / 1e6:.0f} MB a node)"
+            f"{setting.nodes:2} nodes       {(found.computing + found.exposed) * 1000:8.0f} ms: computing "
+            f"{found.computing * 1000:.0f}, network {found.network * 1000:.0f} ({found.bytes_per_node / 1e6:.0f} MB a node), of which "
+            f"{found.exposed * 1000:.0f} are not hidden behind computing"
         ),
         f"speed-up       {found.speed_up:8.2f} of {setting.nodes} on {setting.gigabits:g} GbE",
         f"limit          {scaling.limit(found, nodes=setting.nodes)}",
@@ -141,6 +142,7 @@ def as_json(setting: Setting, found: Forecast) -> dict[str, Any]:
         "alone": found.alone,
         "computing": found.computing,
         "network": found.network,
+        "exposed": found.exposed,
         "bytesPerNode": found.bytes_per_node,
         "speedUp": found.speed_up,
         "limit": scaling.limit(found, nodes=setting.nodes),

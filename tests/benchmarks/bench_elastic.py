@@ -2,70 +2,86 @@
 What kills cost: goodput and recovery, beside stock torchrun on the same schedule. ``make bench-elastic``.
 
 Computing is a sleep, so that nodes which share a few cores do not slow each other down; everything else is real: processes,
-store, rendezvous, gloo, checkpoints. ``--small`` is for trying. ``--picture`` draws docs/elastic.svg instead of measuring.
+store, rendezvous, gloo, checkpoints. ``--small`` is for trying, ``--side`` runs one side alone. ``--picture`` draws docs/elastic.svg
+instead of measuring.
 
 Goodput is committed samples over what the undisturbed run of the same setting trains in that time; a killed worker's node counts as
 available throughout.
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks.elastic import legs, picture
-from benchmarks.elastic.legs import BATCH, Leg, Plan
+from benchmarks.elastic import legs, picture, timeline
+from benchmarks.elastic.legs import Leg, Plan
+from support import benching
+from support.benching import Row, row
 
 ROOT = Path(__file__).parents[2]
-OUT = ROOT / "build" / "bench" / "elastic.json"
 PICTURE = ROOT / "docs" / "elastic.svg"
 PHASES = ("detect", "place", "form", "restore", "first step")
 GOAL_GOODPUT, GOAL_RECOVERY_S, GOAL_RATIO = 0.97, 1.0, 10.0
-Row = dict[str, Any]
+SIDES = ("bertjob", "torchrun")
 
 
-def measured(plan: Plan, folder: Path) -> list[Row]:
-    """Return a row for each figure."""
-    calm, killed = (legs.ours(_new(folder, f"ours-{kills}"), plan, kills=kills) for kills in (False, True))
-    stock_calm, stock = (legs.stock(folder / f"stock-{kills}", plan, kills=kills) for kills in (False, True))
-    assert killed.recoveries, "no survivor told of a recovery; the logs were lost"
+def measured(plan: Plan, folder: Path, *, sides: Sequence[str]) -> list[Row]:
+    """Return a row for each figure that these sides give."""
+    rows, standstills = [], {}
+    if "bertjob" in sides:
+        calm, killed = (legs.ours(_new(folder, f"ours-{kills}"), plan, kills=kills) for kills in (False, True))
+        assert killed.recoveries, "no survivor told of a recovery; the logs were lost"
+        standstills["bertjob"] = [each["seconds"] for each in killed.recoveries]
+        _tell("BertJob", killed, plan)
+        rows += _ours(plan, calm, killed)
+    if "torchrun" in sides:
+        calm, killed = (legs.stock(folder / f"stock-{kills}", plan, kills=kills) for kills in (False, True))
+        standstills["torchrun"] = killed.stood_still()
+        _tell("torchrun", killed, plan)
+        rows += _theirs(plan, calm, killed)
+    if all(standstills.get(side) for side in SIDES):
+        # Ours from the last step before the kill on, so longer than what is taken for torchrun; it tells progress too rarely for less.
+        theirs, ours = (statistics.median(standstills[side]) for side in ("torchrun", "bertjob"))
+        rows.append(
+            row("recovery-ratio", "torchrun's median standstill over ours", theirs / ours, "x", goal=GOAL_RATIO)
+        )
+    return rows
+
+
+def _ours(plan: Plan, calm: Leg, killed: Leg) -> list[Row]:
     seconds = [each["seconds"] for each in killed.recoveries]
-    theirs = stock.stood_still()
-    what = f"{plan.nodes} nodes, a kill every {plan.every_s:g} s for {plan.seconds:g} s, steps of {plan.step_s:g} s (sleep)"
-    # Ours from the last step before the kill on, so longer than what is taken for torchrun; progress is told too rarely for less.
-    ratio = statistics.median(theirs) / statistics.median(seconds) if theirs else None
-    rows = [
-        _row(
-            "goodput",
-            what,
-            killed.rate() / calm.rate(),
-            "",
-            goal=GOAL_GOODPUT,
-            torchrun=stock.rate() / stock_calm.rate(),
+    what = "survivors: last step to the end of the next"
+    return [
+        row("goodput", f"goodput, {plan.what}", killed.rate() / calm.rate(), "", goal=GOAL_GOODPUT),
+        row(
+            "recovery-median", f"{what}, median", statistics.median(seconds), "s", better="lower", goal=GOAL_RECOVERY_S
         ),
-        _row(
-            "recovery-median",
-            "survivors: last step to the end of the next",
-            statistics.median(seconds),
-            "s",
-            goal=GOAL_RECOVERY_S,
-            torchrun=statistics.median(theirs) if theirs else None,
-        ),
-        _row("recovery-p95", "the same", _p95(seconds), "s", goal=None, torchrun=_p95(theirs) if theirs else None),
+        row("recovery-p95", f"{what}, 95 %", _p95(seconds), "s", better="lower"),
         *(
-            _row(f"recovery-{phase.replace(' ', '-')}", "median of this phase", _median(killed, phase), "s", goal=None)
+            row(f"recovery-{phase.replace(' ', '-')}", f"{phase}: median", _median(killed, phase), "s", better="lower")
             for phase in PHASES
         ),
     ]
-    if ratio is not None:
-        rows.append(_row("recovery-ratio", "torchrun's median time over ours", ratio, "x", goal=GOAL_RATIO))
-    return rows
+
+
+def _theirs(plan: Plan, calm: Leg, killed: Leg) -> list[Row]:
+    found = [row("torchrun-goodput", f"torchrun's goodput, {plan.what}", killed.rate() / calm.rate(), "")]
+    theirs = killed.stood_still()
+    if theirs:
+        seconds = statistics.median(theirs)
+        found.append(row("torchrun-recovery", "torchrun: kill to a new step, median", seconds, "s", better="lower"))
+    return found
+
+
+def _tell(who: str, leg: Leg, plan: Plan) -> None:
+    """Print what happened, as it happened."""
+    sys.stdout.write(f"{who}: {len(leg.recoveries or leg.stood_still())} recoveries\n")
+    sys.stdout.write("".join(f"{line}\n" for line in timeline.lines(leg, every_s=plan.every_s / 4)))
+    sys.stdout.flush()
 
 
 def _new(folder: Path, name: str) -> Path:
@@ -80,21 +96,6 @@ def _median(leg: Leg, phase: str) -> float:
 
 def _p95(values: list[float]) -> float:
     return sorted(values)[min(len(values) - 1, round(0.95 * (len(values) - 1)))]
-
-
-def _row(  # one figure: what it is, what is wanted of it, and what the peer did
-    name: str, what: str, value: float, unit: str, *, goal: float | None, torchrun: float | None = None
-) -> Row:
-    return {
-        "id": name,
-        "what": what,
-        "value": value,
-        "unit": unit,
-        "better": "lower" if unit == "s" else "higher",
-        "goal": goal,
-        "peers": {} if torchrun is None else {"torchrun": torchrun},
-        "roof": None,
-    }
 
 
 def drawn(plan: Plan, folder: Path) -> str:
@@ -115,14 +116,19 @@ def _curve(leg: Leg, column: int) -> list[tuple[float, float]]:
     return [(point[0] - start, float(point[column])) for point in leg.points if point[column] is not None]
 
 
-def _rates(leg: Leg, *, window_s: float = 3.0) -> list[tuple[float, float]]:
-    """Return the samples per second over the last seconds before each point."""
-    start, found = leg.points[0][0], []
-    for at, step, _ in leg.points:
-        then, before, _ = next(point for point in leg.points if point[0] >= at - window_s)
-        if at - then > window_s / 2:
-            found.append((at - start, (step - before) * BATCH / (at - then)))
-    return found
+def _rates(leg: Leg) -> list[tuple[float, float]]:
+    start = leg.points[0][0]
+    return [(at - start, rate) for at, rate in timeline.rates(leg, window_s=3.0)]
+
+
+def planned(options: argparse.Namespace) -> Plan:
+    """Return what is done."""
+    if options.picture:
+        every = 8.0 if options.small else 20.0
+        return Plan(nodes=2 if options.small else options.nodes, step_s=0.25, every_s=every, seconds=20 * every)
+    if options.small:
+        return Plan(nodes=2, step_s=0.25, every_s=20.0, seconds=40.0)
+    return Plan(nodes=options.nodes, step_s=0.25, every_s=options.every, seconds=60 * options.minutes)
 
 
 def main() -> None:
@@ -131,34 +137,21 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="two nodes, two kills: to see that it works")
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--every", type=float, default=60.0, help="seconds between kills")
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--picture", action="store_true", help=f"draw {PICTURE.relative_to(ROOT)} instead")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long kills go on (default: %(default)g)")
+    parser.add_argument("--side", choices=SIDES, help="measure one side; figures of the other that stand there stay")
+    parser.add_argument(
+        "--picture", type=Path, nargs="?", const=PICTURE, help="draw this file instead (docs/elastic.svg)"
+    )
     options = parser.parse_args()
-    plan = Plan(nodes=options.nodes, step_s=0.25, every_s=options.every, seconds=60 * options.minutes)
-    if options.small:
-        plan = Plan(nodes=2, step_s=0.25, every_s=20.0, seconds=40.0)
-    if options.picture:
-        plan = Plan(nodes=plan.nodes, step_s=plan.step_s, every_s=20.0, seconds=200.0)
+    plan = planned(options)
     with tempfile.TemporaryDirectory(prefix="bertjob-bench-") as folder:
         if options.picture:
-            PICTURE.write_text(drawn(plan, Path(folder)))
-            sys.stdout.write(f"{PICTURE}\n")
+            options.picture.write_text(drawn(plan, Path(folder)))
+            sys.stdout.write(f"{options.picture}\n")
             return
-        rows = measured(plan, Path(folder))
-    for row in rows:
-        goal = "" if row["goal"] is None else f"   (goal {row['goal']:g})"
-        peer = "".join(f"   {name} {value:.3g}" for name, value in row["peers"].items())
-        sys.stdout.write(f"{row['id']:22} {row['value']:8.3g} {row['unit']:2}{goal}{peer}   {row['what']}\n")
-    machine = {
-        "cpus": os.cpu_count(),
-        "architecture": platform.machine(),
-        "python": platform.python_version(),
-        "load": os.getloadavg()[0],
-        "computing": "replaced by a sleep",
-        "time": time.time(),
-    }
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+        rows = measured(plan, Path(folder), sides=[options.side] if options.side else SIDES)
+    machine = {"load": os.getloadavg()[0], "computing": "replaced by a sleep"}
+    benching.write("elastic", rows, machine=machine, is_part=options.side is not None)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
 """
 How steps scale to 4 hosts on real networks' rates, beside torch's DDP, and how well ``plan-scale`` foretells it. ``make bench-scale``.
 
-Hosts are network namespaces whose links are shaped to 1 Gbit/s; gloo's traffic is real. Bytes are a tenth of the model's, and time
-is stretched so that a link stands for any rate: a figure of 100 GbE is measured with computing ten times as long. Computing is a sleep.
-Root only.
+Hosts are network namespaces whose links are shaped to 1 Gbit/s; gloo's traffic is real. Bytes are a tenth of the model's (a quarter at 1 GbE), and
+time is stretched so that a link stands for any rate: a figure of 100 GbE is measured with computing ten times as long. Computing is a sleep.
+Root only. ``--gigabits 10`` measures one network; rows of others that were measured before are kept.
 """
 
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,36 +18,42 @@ from typing import Any
 
 from benchmarks.scale import network
 from benchmarks.scale.network import LINK_GIGABITS
+from support import benching
+from support.benching import Row, row
 
 from bertjob_cli import scaling
 from bertjob_cli.scaling import PRESETS, Setting
 
 ROOT = Path(__file__).parents[2]
-OUT = ROOT / "build" / "bench" / "scale.json"
-NODES, SHRUNK, WARM_UP = 4, 10, 1
+NODES, WARM_UP = 4, 1
 VARIANTS = ("bertjob", "bertjob-bf16", "ddp", "ddp-bf16")
 GOAL, GOAL_ERROR = 3.9, 0.05
 SETTING = Setting(
-    sizes=PRESETS["bert-base"], nodes=NODES, gigabits=10, batch_size=128, micro_batch_size=8, tokens=128, rate=4096
+    sizes=PRESETS["bert-base"], nodes=NODES, gigabits=10, batch_size=128, micro_batch_size=32, tokens=128, rate=4096
 )
-"""32 samples of 128 tokens a node and step, one second of computing."""
-Row = dict[str, Any]
+"""32 samples of 128 tokens a node and step in one micro-batch, one second of computing."""
+
+
+def shrunk(setting: Setting) -> int:
+    """Return how many times fewer bytes are sent: not so many on slow networks that a step takes less than a quarter of a second."""
+    return min(10, max(1, round(4 * setting.gigabits / LINK_GIGABITS)))
 
 
 def stretched(setting: Setting) -> float:
     """Return how many times longer everything takes here than on the network that is meant."""
-    return setting.gigabits / LINK_GIGABITS / SHRUNK
+    return setting.gigabits / LINK_GIGABITS / shrunk(setting)
 
 
 def speed_up(variant: str, setting: Setting, hosts: list[tuple[str, str]], *, steps: int) -> float:
     """Return how many times faster than one host the hosts train."""
     computing = scaling.forecast(setting).computing * stretched(setting)
-    hidden = setting.sizes.hidden
+    hidden, fewer = setting.sizes.hidden, shrunk(setting)
     sizes = {
-        "dense": setting.sizes.dense // SHRUNK,
-        "vocabulary": setting.sizes.vocabulary // SHRUNK,
+        "shrunk": fewer,
+        "dense": setting.sizes.dense // fewer,
+        "vocabulary": setting.sizes.vocabulary // fewer,
         "hidden": hidden,
-        "rows": round(scaling.words_in(setting) / SHRUNK),
+        "rows": round(scaling.words_in(setting) / fewer),
         "seconds": computing,
     }
     taken = _run(variant, sizes, hosts, steps=steps + WARM_UP)[WARM_UP:]
@@ -107,26 +112,12 @@ def _compared(name: str, setting: Setting, value: float, *, peers: dict[str, flo
     foretold, kind = scaling.forecast(setting).speed_up, name.removeprefix("bertjob").strip("-") or "fp32"
     goal = GOAL if (setting.gigabits, setting.gradient_bytes) == (SETTING.gigabits, 2) else None
     where = f"{setting.gigabits:g}-{kind}"
-    what = f"speed-up on {NODES} hosts at {setting.gigabits:g} GbE, gradients in {kind}, one second of computing a step"
-    error = abs(foretold / value - 1)
+    what = f"{setting.gigabits:g} GbE, gradients in {kind}: speed-up on {NODES} hosts"
+    told = f"{setting.gigabits:g} GbE, gradients in {kind}: plan-scale says {foretold:.3f}, which is off by"
     return [
-        _row(f"speed-up-{where}", what, value, "x", goal=goal, peers=peers),
-        _row(f"forecast-error-{where}", f"plan-scale says {foretold:.3f}", error, "", goal=GOAL_ERROR, peers={}),
+        row(f"speed-up-{where}", what, value, "x", goal=goal, peers=peers, roof=NODES),
+        row(f"forecast-error-{where}", told, abs(foretold / value - 1), "", goal=GOAL_ERROR, better="lower"),
     ]
-
-
-def _row(name: str, what: str, value: float, unit: str, *, goal: float | None, peers: dict[str, float]) -> Row:
-    better = "lower" if name.startswith("forecast") else "higher"
-    return {
-        "id": name,
-        "what": what,
-        "value": value,
-        "unit": unit,
-        "better": better,
-        "goal": goal,
-        "peers": peers,
-        "roof": NODES if unit else None,
-    }
 
 
 def main() -> int:
@@ -142,19 +133,12 @@ def main() -> int:
         return 1
     gigabits, steps = ([10.0], 2) if options.small else (options.gigabits, options.steps)
     rows = measured(gigabits, steps=steps)
-    for row in rows:
-        goal = "" if row["goal"] is None else f"   (goal {row['goal']:g})"
-        peers = "".join(f"   {name} {value:.2f}" for name, value in row["peers"].items())
-        sys.stdout.write(f"{row['id']:22} {row['value']:7.3f} {row['unit']:1}{goal}{peers}   {row['what']}\n")
     machine = {
-        "cpus": os.cpu_count(),
-        "architecture": platform.machine(),
         "load": os.getloadavg()[0],
         "computing": "replaced by a sleep",
-        "links": f"{LINK_GIGABITS:g} Gbit/s, bytes a {SHRUNK}th, time stretched",
+        "links": f"{LINK_GIGABITS:g} Gbit/s, bytes fewer, time stretched",
     }
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+    benching.write("scale", rows, machine=machine, is_part=True)
     return 0
 
 

@@ -9,7 +9,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from support.installed import chart, operator_pid, put_inputs, put_secret
+import support.installed
+from support.installed import operator_pid
 from support.real_run import Run, assert_unharmed, eventually
 
 from bertjob_api import names
@@ -18,18 +19,14 @@ from bertjob_local.parts import LocalCluster
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
 NAMESPACE = "chaos-jobs"
-ELASTIC = {"replicas": 2, "elastic": {"min": 1, "max": 3}}
+ELASTIC = {"replicas": 2, "elastic": {"min": 1, "max": 6}}
 
 
 @pytest.fixture(scope="module")
 def installed(local_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """Give the local cluster with the chart, and a namespace with storage, model and data."""
-    with chart(local_cluster) as cluster:
-        cluster.kubectl("create", "namespace", NAMESPACE)
-        put_inputs(cluster, NAMESPACE, tmp_path_factory.mktemp("inputs"))
-        put_secret(cluster, NAMESPACE)
+    with support.installed.installed(local_cluster, NAMESPACE, tmp_path_factory.mktemp("inputs")) as cluster:
         yield cluster
-        cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 def test_processes_die(installed: LocalCluster) -> None:
@@ -57,9 +54,8 @@ def test_objects_change(installed: LocalCluster) -> None:
     run = Run(installed, NAMESPACE, "objects", training=ELASTIC)
     eventually(lambda: run.pids("bertjob_trainer.worker"))
     run.moved_on()
-    for replicas in (3, 1, 2):
-        run.kubectl("scale", "bertjob", run.name, f"--replicas={replicas}")
-        run.moved_on()
+    for replicas in (4, 2, 6, 2):
+        run.scaled(replicas)
     for suspend in ("true", "false"):
         run.kubectl("patch", "bertjob", run.name, "--type=merge", f'--patch={{"spec":{{"suspend":{suspend}}}}}')
         if suspend == "true":
@@ -69,4 +65,24 @@ def test_objects_change(installed: LocalCluster) -> None:
     run.moved_on()
     selector = f"{names.JOB_LABEL}={run.name},{names.COMPONENT_LABEL}={names.TRAIN}"
     run.kubectl("delete", "job", f"--selector={selector}", "--wait=false")
+    assert assert_unharmed(run) >= {2, 4, 6}
+
+
+def test_a_node_is_lost_with_operator_and_storage(installed: LocalCluster) -> None:
+    """A whole Node, the operator and S3 go within a second, and a worker right after: nothing is lost, and the Node comes back."""
+    run = Run(installed, NAMESPACE, "together", training=ELASTIC)
+    eventually(lambda: [each for each in run.progress() if each.get("worldSize") == 2])
+    run.moved_on()
+    node = run.pods()[0]["spec"]["nodeName"]
+    mark = installed.layout.kubelet / "lost" / node
+    mark.parent.mkdir(exist_ok=True)
+    os.kill(operator_pid(installed), signal.SIGKILL)
+    mark.touch()
+    installed.kill("s3")
+    run.moved_on()
+    run.signal("bertjob_trainer.worker", signal.SIGKILL)
+    installed.start("s3")
+    run.moved_on()
+    mark.unlink()
+    installed.kubectl("wait", f"node/{node}", "--for=condition=Ready", "--timeout=60s")
     assert_unharmed(run)

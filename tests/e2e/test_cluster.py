@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import support.installed
 from support import rights
 from support.helm import only, rendered
-from support.installed import SYSTEM, a_tiny_job, chart, operator_log, operator_pid, put_inputs, put_secret
+from support.installed import SYSTEM, a_tiny_job, operator_log, operator_pid
 from support.rights import Right
 
 from bertjob_api import names
@@ -49,12 +50,8 @@ class Finished:
 @pytest.fixture(scope="module")
 def installed(local_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """Give the local cluster with the chart, and a namespace with storage, model and data."""
-    with chart(local_cluster) as cluster:
-        cluster.kubectl("create", "namespace", NAMESPACE)
-        put_inputs(cluster, NAMESPACE, tmp_path_factory.mktemp("inputs"))
-        put_secret(cluster, NAMESPACE)
+    with support.installed.installed(local_cluster, NAMESPACE, tmp_path_factory.mktemp("inputs")) as cluster:
         yield cluster
-        cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 @pytest.fixture(scope="module")

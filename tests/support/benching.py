@@ -27,7 +27,14 @@ def row(name: str, what: str, value: float, unit: str, **more: Any) -> Row:
     }
 
 
-def write(name: str, rows: Sequence[Row], *, machine: Mapping[str, Any] | None = None, quietly: bool = False) -> Path:
+def write(
+    name: str,
+    rows: Sequence[Row],
+    *,
+    machine: Mapping[str, Any] | None = None,
+    quietly: bool = False,
+    is_part: bool = False,
+) -> Path:
     """
     Write *rows* to ``build/bench/NAME.json`` and return its path.
 
@@ -36,13 +43,18 @@ def write(name: str, rows: Sequence[Row], *, machine: Mapping[str, Any] | None =
         rows: its figures; they are printed unless it is done *quietly*.
         machine: more about it than is always told.
         quietly: the benchmark has printed them in its own way.
+        is_part: rows with other names that stand there stay.
 
     """
     for each in () if quietly else rows:
         notes = [f"{key} {each[key]:.4g}" for key in ("goal", "roof") if each[key] is not None]
+        notes += [f"{peer} {value:.4g}" for peer, value in each["peers"].items()]
         sys.stdout.write(f"{each['what']:76} {each['value']:10.4g} {each['unit']:12} {', '.join(notes)}\n")
     known = {"cpus": os.cpu_count(), "architecture": platform.machine(), "python": platform.python_version()}
     OUT.mkdir(parents=True, exist_ok=True)
     path = OUT / f"{name}.json"
-    path.write_text(json.dumps({"machine": {**known, **(machine or {})}, "rows": list(rows)}, indent=2) + "\n")
+    new = {each["id"] for each in rows}
+    old = json.loads(path.read_text())["rows"] if is_part and path.exists() else []
+    kept = [each for each in old if each["id"] not in new]
+    path.write_text(json.dumps({"machine": {**known, **(machine or {})}, "rows": [*kept, *rows]}, indent=2) + "\n")
     return path

@@ -35,6 +35,17 @@ def chart(cluster: LocalCluster) -> Iterator[LocalCluster]:
         on(cluster, "uninstall", "bertjob", f"--namespace={SYSTEM}", "--wait")
 
 
+@contextmanager
+def installed(cluster: LocalCluster, namespace: str, scratch: Path) -> Iterator[LocalCluster]:
+    """Give *cluster* with the chart, and a namespace with storage, model and data; *scratch* is an empty folder."""
+    with chart(cluster):
+        cluster.kubectl("create", "namespace", namespace)
+        put_inputs(cluster, namespace, scratch)
+        put_secret(cluster, namespace)
+        yield cluster
+        cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
 def operator_log(cluster: LocalCluster, *, previous: bool = False) -> list[dict[str, Any]]:
     """Return the operator's messages, of its container's run before this one if *previous*."""
     words = ("--previous",) if previous else ()

@@ -50,6 +50,9 @@ class Saved:
         """Copy the state."""
         self.states.append((step, {name: tensor.clone() for name, tensor in state.items()}, dict(meta)))
 
+    def copied(self) -> None:
+        """Return: it is copied at once."""
+
 
 def a_dataset(count: int = 37) -> Dataset:
     """Return samples of 3 to 12 tokens of the first half of the words, in three classes."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from bertjob_trainer.group import Made, Underway
+
 
 @dataclass(slots=True, eq=False)
 class Turns:
@@ -46,6 +48,11 @@ class InTurn:
         self.pass_on()
         self.await_turn()
         tensor.copy_(turns.sums[number])
+
+    def start_sum(self, tensor: Tensor) -> Underway:
+        """Sum at once."""
+        self.sum(tensor)
+        return Made()
 
     def broadcast(self, tensor: Tensor, *, source: int = 0) -> None:
         """Refuse: steps do without."""

@@ -1,9 +1,11 @@
 """A job that trains for a minute on a cluster of real parts, ways to disturb it, and the proof that nothing was lost."""
 
+import contextlib
 import json
 import os
 import signal
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,8 +66,28 @@ class Run:
         return sorted(found)
 
     def signal(self, module: str, number: signal.Signals) -> None:
-        """Send a signal to the newest process of the job's pods that runs a module."""
-        os.kill(eventually(lambda: self.pids(module))[-1], number)
+        """Send a signal to the oldest process of the job's pods that runs a module: newer workers may be spare ones."""
+        os.kill(eventually(lambda: self.pids(module))[0], number)
+
+    def scaled(self, replicas: int) -> None:
+        """Scale, and wait until so many nodes train together."""
+        self.kubectl("scale", "bertjob", self.name, f"--replicas={replicas}")
+        eventually(lambda: replicas in [seen.get("worldSize") for seen in self.progress()])
+
+    def progress(self) -> list[dict[str, Any]]:
+        """Return what each training pod that answers tells of its progress."""
+        found = []
+        for pod in self.pods():
+            url = f"http://{pod['status'].get('podIP')}:{names.PROGRESS_PORT}/progress"
+            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:  # a pod's
+                found.append(json.load(answer))
+        return found
+
+    def pods(self) -> list[dict[str, Any]]:
+        """Return the training pods that run."""
+        selector = f"{names.JOB_LABEL}={self.name},{names.COMPONENT_LABEL}={names.TRAIN}"
+        pods = json.loads(self.kubectl("get", "pods", f"--selector={selector}", "--output=json"))["items"]
+        return [pod for pod in pods if pod["status"].get("phase") == "Running"]
 
 
 def eventually(condition: Callable[[], Any]) -> Any:
@@ -77,8 +99,8 @@ def eventually(condition: Callable[[], Any]) -> Any:
     return answer
 
 
-def assert_unharmed(run: Run) -> None:
-    """Assert that the job succeeded and that its model has trained on each sample as an undisturbed run does."""
+def assert_unharmed(run: Run) -> set[int]:
+    """Assert that the job succeeded and that its model has trained on each sample as an undisturbed run does; return its worlds."""
     eventually(
         lambda: (
             {item["type"] for item in run.status["conditions"] if item["status"] == "True"} & {"Succeeded", "Failed"}
@@ -97,3 +119,4 @@ def assert_unharmed(run: Run) -> None:
     planned = [tuple(np.concatenate(order.micro_batches(step)).tolist()) for step in range(run.steps)]
     assert [entry.ids for entry in found] == planned
     assert all(entry.is_proven for entry in found)
+    return {entry.world for entry in found}

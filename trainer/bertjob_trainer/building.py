@@ -35,8 +35,8 @@ def build(given: Settings, run: Run, paths: Paths, machine: Machine, memory: Mem
     memory.examples = memory.examples or inputs.encode(paths, job, config=config, folder=folder)
     keep = job.spec.training.checkpoint.keep
     memory.checkpoints = memory.checkpoints or Checkpoints(run.storage, run.uri, keep, given.attempt, run.id)
-    if memory.is_warming and job.spec.training.parallelism.is_cut:
-        return  # which part it gets is told by the world
+    if memory.is_spare or (memory.is_warming and job.spec.training.parallelism.is_cut):
+        return  # which part it gets, if any, is not known yet
     if memory.state is None or memory.is_mixed or memory.state.is_split:  # parts of another grid are of no use
         built = build_model(job, paths, memory.examples, config=config)
         memory.state, memory.is_whole, memory.is_mixed = _start(job, built, machine), False, False

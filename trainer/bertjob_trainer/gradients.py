@@ -1,8 +1,8 @@
 """
 Gradients in flat memory, summed over processes.
 
-All gradients but the word vectors' lie in one buffer, so one collective sums them together with the step's flags. Of the word
-vectors only rows whose token occurs in the global batch have a gradient; every process knows the whole batch (``order``), so
+All gradients but the word vectors' lie in one buffer, which is summed in buckets while the backward pass still computes
+(``buckets``). Of the word vectors only rows whose token occurs in the global batch have a gradient; every process knows the whole batch (``order``), so
 only those rows travel: about a thousand of 30,000, and the word vectors are half of a small BERT.
 
 In half precision a sum moves half as many bytes; what is summed is rounded to 8 bits before and at each addition on the way, the
@@ -12,11 +12,13 @@ Shapes: V words of the vocabulary, R of them in the step, E model width.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from bertjob_trainer.buckets import BUCKET_NUMBERS, Buckets
 from bertjob_trainer.group import Group
 
 
@@ -46,7 +48,11 @@ def sum_as(tensor: Tensor, group: Sums, dtype: torch.dtype) -> int:
         rounded = tensor.to(dtype)
         group.sum(rounded)
         tensor.copy_(rounded)
-    num_bytes: int = tensor.numel() * dtype.itemsize
+    return sent(tensor.numel() * dtype.itemsize, group)
+
+
+def sent(num_bytes: int, group: Sums) -> int:
+    """Return the bytes that each process sends for a sum of so many."""
     return 2 * (group.world - 1) * num_bytes // group.world
 
 
@@ -54,7 +60,13 @@ class Gradients:
     """Owns the ``grad`` of every parameter of a model; backward passes add to it in place."""
 
     def __init__(
-        self, model: nn.Module, words: nn.Parameter | None, *, num_flags: int, dtype: torch.dtype = torch.float32
+        self,
+        model: nn.Module,
+        words: nn.Parameter | None,
+        *,
+        num_flags: int,
+        dtype: torch.dtype = torch.float32,
+        bucket_numbers: int = BUCKET_NUMBERS,
     ) -> None:
         """
         Give every parameter a zero gradient.
@@ -64,6 +76,7 @@ class Gradients:
             words: (V, E) word vectors, a parameter of the model; None: every row of them may have a gradient in every step.
             num_flags: numbers that are summed along with each step's gradients.
             dtype: in which gradients are summed over processes.
+            bucket_numbers: see ``Buckets``.
 
         """
         self._dtype = dtype
@@ -71,9 +84,9 @@ class Gradients:
         """What this process sent for the newest sum."""
         dense = [parameter for parameter in model.parameters() if parameter is not words]
         size = sum(parameter.numel() for parameter in dense)
-        self._flat = torch.zeros(size + num_flags, dtype=torch.float32, device=dense[0].device)
-        self._dense = self._flat[:size]
-        self._flags = self._flat[size:]
+        self._dense = torch.zeros(size, dtype=torch.float32, device=dense[0].device)
+        self._flags = torch.zeros(num_flags, dtype=torch.float32, device=dense[0].device)
+        self._buckets = Buckets(self._dense, dense, dtype=dtype, bucket_numbers=bucket_numbers)
         start = 0
         for parameter in dense:
             parameter.grad = self._dense[start : start + parameter.numel()].view_as(parameter)
@@ -81,6 +94,10 @@ class Gradients:
         self._words: Tensor = torch.zeros(0, 0, device=dense[0].device) if words is None else torch.zeros_like(words)
         if words is not None:
             words.grad = self._words
+
+    def departing(self, group: Group) -> AbstractContextManager[None]:
+        """Return the context of a step's last backward pass, during which gradients are sent that are complete."""
+        return self._buckets.departing(group)
 
     def clear(self, rows: Tensor) -> None:
         """Set the gradients to 0; *rows* (R,) are the words that may have any."""
@@ -92,13 +109,15 @@ class Gradients:
         self._flags.copy_(torch.tensor(flags, dtype=torch.float32))
         if group.world > 1:
             words = self._words.index_select(0, rows)
-            if self._dtype == torch.float32:
-                self.sent_bytes = sum_as(self._flat, group, torch.float32)
-            else:
-                self.sent_bytes = sum_as(self._dense, group, self._dtype) + sum_as(self._flags, group, torch.float32)
-            if words.numel():
-                self.sent_bytes += sum_as(words, group, self._dtype)
-            self._words.index_copy_(0, rows, words)
+            rounded = words.to(self._dtype)
+            # All on their way before the first is waited for: small sums are round trips more than bytes.
+            self._buckets.depart(group)
+            others = [group.start_sum(each) for each in (self._flags, rounded) if each.numel()]
+            given = self._buckets.arrive() + self._flags.nbytes + rounded.nbytes
+            for each in others:
+                each.wait()
+            self._words.index_copy_(0, rows, words.copy_(rounded))
+            self.sent_bytes = sent(given, group)
         sums: list[float] = self._flags.tolist()
         return sums
 

@@ -28,6 +28,18 @@ class RegroupError(PeerLostError):
     """The processes that train together change, and all of them have left at the same step; nobody is lost."""
 
 
+class Underway(Protocol):
+    """A sum that has been started."""
+
+    def is_made(self) -> bool:
+        """Return whether ``wait`` returns at once."""
+        ...
+
+    def wait(self) -> None:
+        """Return once it is made. Raises PeerLostError."""
+        ...
+
+
 class Group(Protocol):
     """Collective operations; every process calls the same ones in the same order."""
 
@@ -45,6 +57,10 @@ class Group(Protocol):
         """Replace *tensor* by the sum over all processes."""
         ...
 
+    def start_sum(self, tensor: Tensor) -> Underway:
+        """Begin to replace *tensor* by the sum over all processes; nothing may touch it before that is awaited."""
+        ...
+
     def broadcast(self, tensor: Tensor, *, source: int = 0) -> None:
         """Replace *tensor* by that of rank *source*."""
         ...
@@ -52,6 +68,18 @@ class Group(Protocol):
     def barrier(self) -> None:
         """Wait until every process is here."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A sum that needs no waiting."""
+
+    def is_made(self) -> bool:
+        """Return True."""
+        return True
+
+    def wait(self) -> None:
+        """Return."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +92,44 @@ class Alone:
     def sum(self, tensor: Tensor) -> None:
         """Leave *tensor* as it is."""
 
+    def start_sum(self, tensor: Tensor) -> Underway:  # noqa: ARG002  # the interface's
+        """Leave *tensor* as it is."""
+        return Made()
+
     def broadcast(self, tensor: Tensor, *, source: int = 0) -> None:
         """Leave *tensor* as it is."""
 
     def barrier(self) -> None:
         """Wait for nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reducing:
+    """An all_reduce of torch's."""
+
+    work: Any
+    given_up: Callable[[], bool] | None
+    """Whether to wait no longer; None: torch does not tell while it waits."""
+
+    def is_made(self) -> bool:
+        """Return whether it is made, or has failed, which ``wait`` raises."""
+        found: bool = self.work.is_completed()
+        return found
+
+    def wait(self) -> None:
+        """Return once it is made; on a GPU, once what is computed from now on sees it."""
+        with peers_needed():
+            if self.given_up is not None:
+                self._watch(self.given_up)
+            self.work.wait()
+
+    def _watch(self, given_up: Callable[[], bool]) -> None:
+        """Wait; raises PeerLostError once given up. A peer that hangs keeps its connections, so nothing fails."""
+        while not self.work.is_completed():
+            with contextlib.suppress(RuntimeError):  # not done within the time, or failed, which the caller raises
+                self.work.wait(_LOOK_UP)
+            if not self.work.is_completed() and given_up():
+                raise PeerLostError("another training process does not answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +145,13 @@ class Together:
 
     def sum(self, tensor: Tensor) -> None:
         """Replace *tensor* by the sum over all processes."""
+        self.start_sum(tensor).wait()
+
+    def start_sum(self, tensor: Tensor) -> Underway:
+        """Begin to replace *tensor* by the sum over all processes."""
         with peers_needed():
             work = distributed.all_reduce(tensor, async_op=True)
-            if tensor.device.type == "cpu":
-                self._watch(work)
-            work.wait()
-
-    def _watch(self, work: Any) -> None:
-        """Wait for *work*; raises PeerLostError once given up. A peer that hangs keeps its connections, so nothing fails."""
-        while not work.is_completed():
-            with contextlib.suppress(
-                RuntimeError
-            ):  # not done within the time, or failed, which the caller's wait raises
-                work.wait(_LOOK_UP)
-            if not work.is_completed() and self.given_up():
-                raise PeerLostError("another training process does not answer")
+        return _Reducing(work, self.given_up if tensor.device.type == "cpu" else None)
 
     def broadcast(self, tensor: Tensor, *, source: int = 0) -> None:
         """Replace *tensor* by that of rank *source*."""

@@ -13,7 +13,7 @@ from bertjob_tasks.task import Reads
 from bertjob_trainer import model
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.dropout import Dropout
-from bertjob_trainer.module import Module
+from bertjob_trainer.module import Module, Unfilled
 
 PADDED: Final = -10000.0
 """Logit of padding; finite, and as good as never. Source: google-research/bert, modeling.py."""
@@ -140,9 +140,8 @@ _HEADS: Final[Mapping[Reads, type[Model]]] = {
 
 def build(config: BertConfig, *, num_labels: int, head: Head, seed: int, reads: Reads = "first") -> Model:
     """Return a model with random weights that *seed* alone decides; *reads*: what of the encoder its head reads."""
-    with torch.device("meta"):  # torch would fill every weight once more than needed
+    with Unfilled():
         classifier = _HEADS[reads](config, num_labels=num_labels, head=head)
-    classifier.to_empty(device="cpu")
     torch.manual_seed(seed)
     model.initialize(classifier, std=config.initializer_range)
     return classifier

@@ -96,11 +96,20 @@ def _run(config: Settings, handler: Rendezvous, logs: PipedLogs) -> Outcome:
         if is_own_worker(config):
             os.environ[names.PLACES_ENV] = places
             agent: Agent = StayingAgent(
-                spec, logs, budget=budget, result_file=config.result_file, outside=outside, places=Places(Path(places))
+                spec,
+                logs,
+                budget=budget,
+                result_file=config.result_file,
+                outside=outside,
+                places=Places(Path(places)),
+                keeps_spare=config.keeps_spare,
             )
         else:  # an own script knows no next place: its workers end with their round
             agent = Agent(spec, logs, budget=budget, result_file=config.result_file, outside=outside)
-        agent.run()
+        try:
+            agent.run()
+        finally:
+            agent.close()
     assert agent.outcome is not None, "the agent ended without an outcome; this is a bug"
     if agent.outcome.code != termination.RETRY:
         handler.shutdown()

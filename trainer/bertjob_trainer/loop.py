@@ -130,9 +130,7 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
         signals.refuse_non_finite(sums, norm, step=state.step + 1)
 
         # The same step in every process.
-        for parameters in state.optimizer.param_groups:
-            parameters["lr"] = optim.lr_at(state.step, schedule=config.schedule)
-        state.optimizer.step()
+        _change(config, state, io)
         strategy.clear(words)
         state.stepped(samples, sums.tally, world=io.group.world, committed=state.step + 1 - int(sums.age))
 
@@ -199,6 +197,16 @@ def _evaluated(config: TrainConfig, state: TrainState, io: Io) -> bool:
     state.course.evaluated(state.step, now=time.time(), values=values)
     state.model.train()
     return state.step > 0 and best_step(state, config.watch) == state.step
+
+
+def _change(config: TrainConfig, state: TrainState, io: Io) -> None:
+    """Take an optimizer step, once copies of the state before it are made: by now they are, mostly."""
+    for saves in (io.saves, io.rescues):
+        if saves is not None:
+            saves.copied()
+    for parameters in state.optimizer.param_groups:
+        parameters["lr"] = optim.lr_at(state.step, schedule=config.schedule)
+    state.optimizer.step()
 
 
 def _rescue(config: TrainConfig, state: TrainState, io: Io) -> None:

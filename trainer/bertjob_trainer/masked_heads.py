@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from bertjob_trainer import model
 from bertjob_trainer.bert_config import BertConfig
-from bertjob_trainer.module import Module
+from bertjob_trainer.module import Module, Unfilled
 
 
 class Transform(Module):
@@ -88,9 +88,8 @@ class PretrainingModel(MaskedModel):
 def build(config: BertConfig, *, seed: int, with_order: bool) -> MaskedModel:
     """Return a model with random weights that *seed* alone decides; *with_order*: with the head for pairs of texts."""
     kind = PretrainingModel if with_order else MaskedModel
-    with torch.device("meta"):  # torch would fill every weight once more than needed
+    with Unfilled():
         built = kind(config)
-    built.to_empty(device="cpu")
     torch.manual_seed(seed)
     model.initialize(built, std=config.initializer_range)
     with torch.no_grad():

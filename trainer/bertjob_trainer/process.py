@@ -21,13 +21,13 @@ from bertjob_trainer.stop import Stop
 _log = logging.getLogger(__name__)
 
 
-def main(env: Mapping[str, str], stop: Stop) -> int:
-    """Return the exit code of a worker with this environment; its result or failure is left in the result file."""
+def main(env: Mapping[str, str], stop: Stop, memory: Memory) -> int:
+    """Return the exit code of a worker with this environment; *memory* is kept up, and result or failure left in the result file."""
     rank = int(env.get("RANK", "0"))
     log_as(rank)
     try:
         given = settings.from_env(env)
-        result = _train(given, env, stop)
+        result = _train(given, env, stop, memory)
     except Exception as error:  # noqa: BLE001  # the outermost frame: whatever it is becomes an exit code
         return failures.told(error, rank=rank, result_file=settings.result_file(env))
     if result is None:
@@ -38,21 +38,21 @@ def main(env: Mapping[str, str], stop: Stop) -> int:
     return OK
 
 
-def _train(given: Settings, env: Mapping[str, str], stop: Stop) -> Result | None:
+def _train(given: Settings, env: Mapping[str, str], stop: Stop, memory: Memory) -> Result | None:
     torch.set_num_threads(1)  # until the neighbours are known
     device = device_of(given.local_rank, env)
     stay = staying.from_env(env, local_rank=given.local_rank, stop=stop)
     if stay is not None:
-        return _train_in_rounds(given, env, stop, stay, device=device)
+        memory.is_called = lambda: stay.is_called
+        return _train_in_rounds(given, env, stop, stay, memory, device=device)
     with joined(rank=given.rank, world=given.world, device=device, given_up=lambda: stop.overdue) as group:
-        return _train_in(group, given, env, stop, memory=Memory(), device=device)
+        return _train_in(group, given, env, stop, memory=memory, device=device)
 
 
-def _train_in_rounds(  # one more than six: what a process has, and what it stays by
-    given: Settings, env: Mapping[str, str], stop: Stop, stay: Stay, *, device: torch.device
+def _train_in_rounds(  # what a process has, and what it stays by
+    given: Settings, env: Mapping[str, str], stop: Stop, stay: Stay, memory: Memory, *, device: torch.device
 ) -> Result | None:
     """Train from round to round in one process: whatever happens to others, model and optimizer stay in memory."""
-    memory = Memory(is_called=lambda: stay.is_called)
     warming.warm_up(given, stop, memory, device=device, pod=env[names.PLACES_ENV])
     stay.ready()
     while (place := stay.next_place()) is not None:
@@ -81,7 +81,7 @@ def _train_in(
     return training.train_job(given, Machine(device=device, group=group, dtype=dtype), stop, memory)
 
 
-def log_as(rank: int) -> None:
-    """Put the rank before every line of the log from now on."""
+def log_as(rank: int | str) -> None:
+    """Put the rank, or what stands for it, before every line of the log from now on."""
     form = f"%(asctime)s rank {rank} %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form, force=True)

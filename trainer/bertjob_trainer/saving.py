@@ -35,7 +35,11 @@ class Saves(Protocol):
         world_size: int,
         samples_seen: int,
     ) -> None:
-        """Copy the state now and commit it in the background."""
+        """Copy the state and commit the copy, in the background."""
+        ...
+
+    def copied(self) -> None:
+        """Return once the newest save has its copy: the state may change from now on."""
         ...
 
 

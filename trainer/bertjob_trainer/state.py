@@ -27,7 +27,7 @@ class TrainState:
     """
 
     model: nn.Module
-    optimizer: torch.optim.AdamW
+    optimizer: optim.AdamW
     step: int = 0
     """Optimizer steps that the model contains."""
     ledger: Ledger = field(default_factory=Ledger)

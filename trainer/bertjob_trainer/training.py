@@ -74,6 +74,7 @@ def train_job(given: Settings, machine: Machine, stop: Stop, memory: Memory) -> 
     assert checkpoints is not None
     plan = _plan(job.spec.training, examples, machine)
     rescuing.prepare(given, memory, plan.purpose(machine.group.world))
+    checkpoints.copied()  # of the round before
     start = building.begin(memory, machine)
     _log.info("%s: %d processes, %s, from step %d", run.id, machine.group.world, machine.dtype, start)
 

@@ -37,16 +37,21 @@ class Plan:
     every_s: float
     """Time between two kills."""
     seconds: float
-    """How long the kills go on, and half as long the undisturbed leg."""
+    """How long the kills go on, and a quarter as long the undisturbed leg."""
 
     @property
     def seconds_per_sample(self) -> float:
         """Return the computing of a sample on one node."""
         return self.step_s * self.nodes / BATCH
 
+    @property
+    def what(self) -> str:
+        """Return it in words."""
+        return f"{self.nodes} nodes, a kill every {self.every_s:g} s for {self.seconds:g} s"
+
     def rounds(self, *, kills: bool) -> int:
         """Return how many times ``every_s`` a leg takes."""
-        return max(1, round(self.seconds / self.every_s / (1 if kills else 2)))
+        return max(1, round(self.seconds / self.every_s / (1 if kills else 4)))
 
 
 @dataclass(slots=True)
@@ -56,13 +61,15 @@ class Leg:
     points: list[tuple[float, int, float | None]] = field(default_factory=list)
     """Unix time, step, and loss."""
     events: list[tuple[float, str]] = field(default_factory=list)
+    ended: float = 0.0
+    """Unix time until which it was watched; a training that stands still then has no point for it."""
     recoveries: list[dict[str, float]] = field(default_factory=list)
     """Of survivors of a loss: ``seconds`` and the phases."""
 
     def rate(self) -> float:
-        """Return the steps per second between the first and the last point."""
-        (first, begin, _), (last, end, _) = self.points[0], self.points[-1]
-        return (end - begin) / (last - first)
+        """Return the steps per second from the first point on."""
+        (first, begin, _), (_, end, _) = self.points[0], self.points[-1]
+        return (end - begin) / (self.ended - first)
 
     def stood_still(self) -> list[float]:
         """Return for each kill the seconds until a step was done that had not been done before it."""
@@ -82,6 +89,7 @@ def watch(leg: Leg, look: Callable[[], tuple[int, float | None] | None], *, unti
         if seen is not None and (not leg.points or seen[0] != leg.points[-1][1]):
             leg.points.append((time.time(), *seen))
         time.sleep(0.05)
+    leg.ended = time.time()
 
 
 @contextmanager
@@ -92,8 +100,9 @@ def bertjob(folder: Path, plan: Plan, **training: Any) -> Iterator[Pods]:
         "batchSize": BATCH,
         "microBatchSize": MICRO,
         "learningRate": 1e-3,
+        "warmupRatio": 0.0,  # of so many steps it would take all the time there is
         "replicas": plan.nodes,
-        "elastic": {"min": 1, "max": plan.nodes},
+        "elastic": {"min": 1, "max": plan.nodes, "spare": True},
         "checkpoint": {"every": f"{SAVE_STEPS} steps"},
         **training,
     }
@@ -135,7 +144,7 @@ def changing(folder: Path, plan: Plan) -> Leg:
     """Return how BertJob trained while a worker was killed, a node was lost, and two came."""
     leg, nodes = Leg(), plan.nodes
     indexes = list(range(2, 4 + nodes))
-    with bertjob(folder, plan, elastic={"min": 1, "max": nodes + 1}) as pods:
+    with bertjob(folder, plan, elastic={"min": 1, "max": nodes + 1, "spare": True}) as pods:
         look = lambda: newest(pods, indexes)  # noqa: E731
 
         def happens(what: str, act: Callable[[], None]) -> None:

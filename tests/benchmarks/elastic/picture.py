@@ -1,11 +1,12 @@
 """Loss and throughput over time, disturbed and undisturbed, as an SVG that is read in light and in dark. Pure."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Final
 
 Points = Sequence[tuple[float, float]]
-WIDTH, HEIGHT, LEFT, TOP, GAP = 860, 190, 64, 46, 56
+WIDTH, HEIGHT, LEFT, TOP, GAP = 860, 190, 64, 66, 74
 _STYLE: Final = (
     "text{font:12px sans-serif;fill:#555}.t{font-weight:600}.grid{stroke:#8884}.event{stroke:#c33;stroke-dasharray:3 3}"
     ".ours{stroke:#1668b8;fill:none;stroke-width:1.8}.calm{stroke:#999;fill:none;stroke-width:1.4}"
@@ -41,9 +42,9 @@ def svg(panels: Sequence[tuple[str, Points, Points]], events: Sequence[tuple[flo
 def _panel(
     title: str, curves: tuple[Points, Points], events: Sequence[tuple[float, str]], *, top: float, last: float
 ) -> list[str]:
-    most = max((y for curve in curves for _, y in curve), default=1.0) * 1.05 or 1.0
+    most = _round(max((y for curve in curves for _, y in curve), default=1.0))
     place = lambda x, y: f"{LEFT + WIDTH * x / last:.1f},{top + HEIGHT * (1 - y / most):.1f}"  # noqa: E731
-    parts = [f'<text class="t" x="{LEFT}" y="{top + 14}">{escape(title)}</text>']
+    parts = [f'<text class="t" x="{LEFT}" y="{top - 9}">{escape(title)}</text>']
     for fraction in (0.0, 0.5, 1.0):
         y = top + HEIGHT * (1 - fraction)
         parts.append(f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{LEFT + WIDTH}" y2="{y:.1f}"/>')
@@ -56,5 +57,22 @@ def _panel(
         if curve:
             line = " ".join(place(x, y) for x, y in curve)
             parts.append(f'<polyline class="{name}" points="{line}"/>')
-    parts.append(f'<text x="{LEFT + WIDTH}" y="{top + HEIGHT + 28}" text-anchor="end">{last:.0f} s</text>')
+    for second in _ticks(last):
+        x = LEFT + WIDTH * second / last
+        parts.append(f'<line class="grid" x1="{x:.1f}" y1="{top + HEIGHT}" x2="{x:.1f}" y2="{top + HEIGHT + 4}"/>')
+        parts.append(
+            f'<text x="{x:.1f}" y="{top + HEIGHT + 29}" text-anchor="middle" font-size="10">{second:g} s</text>'
+        )
     return parts
+
+
+def _round(most: float) -> float:
+    """Return the end of an axis that has room for *most*: a number whose half is short."""
+    size = 10.0 ** math.floor(math.log10(most)) if most > 0 else 1.0
+    return next(each * size for each in (1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10) if each * size >= most)
+
+
+def _ticks(last: float) -> list[float]:
+    """Return about eight round times up to *last*."""
+    step = next((each for each in (1, 2, 5, 10, 20, 30, 60, 120, 300) if last / each <= 9), 600)
+    return [float(each) for each in range(0, int(last) + 1, step)]

@@ -106,6 +106,38 @@ def test_survivor_goes_on_while_a_new_worker_makes_itself_ready(tmp_path: Path) 
     assert "212" in "".join(str(world) for world, _ in itertools.groupby(worlds)), logs
 
 
+def test_spare_worker_takes_a_lost_ones_place(tmp_path: Path) -> None:
+    """A spare that is killed disturbs nobody; the next one takes the place of a killed worker, and a third one is made ready."""
+    spec = a_long_job(tmp_path, epochs=1000, replicas=2, elastic={"min": 1, "max": 2, "spare": True})
+    with training_pods.running(tmp_path, spec) as pods:
+        for index in (2, 3):
+            pods.start(index)
+        survivor, lost = (stepping(pods, index, world=2) for index in (3, 2))
+        first = waiting.eventually(lambda: spares(pods, 2))[-1]
+        os.kill(first, signal.SIGKILL)
+        second = waiting.eventually(lambda: spares(pods, 2)[1:])[-1]
+        undisturbed_so_far = pods.progress(2)
+        os.kill(pid_of(lost), signal.SIGKILL)
+        again = pods.until(2, lambda seen: bool(seen["workers"]) and pid_of(seen) == second)
+        after = stepping(pods, 3, world=2, after=again["resumedFromStep"])
+        waiting.eventually(lambda: spares(pods, 2)[2:])
+        for index in (2, 3):
+            pods.signal(index, signal.SIGTERM)
+        codes, logs = [pods.wait(2), pods.wait(3)], pods.logs()
+
+    assert codes == [143, 143], logs
+    assert pid_of(undisturbed_so_far) == pid_of(lost), logs
+    assert undisturbed_so_far["restarts"] == 0, logs
+    assert (again["restarts"], after["restarts"]) == (1, 0), logs
+    assert pid_of(after) == pid_of(survivor), logs
+    undisturbed.assert_equals_undisturbed(tmp_path, spec, steps=after["step"])
+
+
+def spares(pods: Pods, index: int) -> list[int]:
+    """Return the spare workers that have been ready in a pod, in order."""
+    return [int(pid) for pid in re.findall(r"spare worker is ready \(pid (\d+)\)", pods.log(index))]
+
+
 def test_hung_worker_is_ended_and_the_survivor_stays(tmp_path: Path) -> None:
     """A worker that is stopped (SIGSTOP) under a healthy launcher is replaced; the other one keeps process and step."""
     with training_pods.running(tmp_path, a_long_job(tmp_path, epochs=200, replicas=2)) as pods:

@@ -10,10 +10,12 @@ from support.jobs import a_job
 
 from bertjob_cli import main, plan_scale, scaling
 from bertjob_cli.scaling import PRESETS, Setting
+from bertjob_trainer import buckets
 
 BASE = Setting(
     sizes=PRESETS["bert-base"], nodes=4, gigabits=10, batch_size=128, micro_batch_size=8, tokens=128, rate=4096
 )
+LINK = 1.25e9 * 0.85
 
 
 def test_presets_have_the_published_sizes() -> None:
@@ -28,13 +30,27 @@ def test_one_node_is_as_fast_as_itself() -> None:
     assert (found.network, found.speed_up, found.alone) == (0, 1, 4.0)
 
 
-def test_step_is_computing_and_one_sum() -> None:
-    """Four nodes compute a quarter and send 1.5 times the dense gradients and the words that occur."""
+def test_a_sum_hides_behind_the_last_backward_pass() -> None:
+    """Of 1.5 times the dense gradients a quarter of a node's backward pass hides its part, of larger micro-batches all but a bucket."""
     found = scaling.forecast(BASE)
-    numbers = BASE.sizes.dense + scaling.words_in(BASE) * 768
+    dense, words = BASE.sizes.dense, scaling.words_in(BASE) * 768
+    hidden = 0.25 * 2 / 3 * 11 / 12
     assert found.computing == 1.0
-    assert found.network == pytest.approx(1.5 * numbers * 4 / (1.25e9 * 0.85))
-    assert found.speed_up == pytest.approx(4 / (1 + found.network))
+    assert found.network == pytest.approx(1.5 * (dense + words) * 4 / LINK)
+    assert found.exposed == pytest.approx(found.network - hidden)
+    assert found.speed_up == pytest.approx(4 / (1 + found.exposed))
+
+    wide = scaling.forecast(replace(BASE, micro_batch_size=32))
+    assert wide.network == found.network
+    assert wide.exposed == pytest.approx(1.5 * (scaling.BUCKET_NUMBERS + words) * 4 / LINK)
+    ((text, after), *_) = scaling.changes(BASE, goal=3.9)
+    assert "microBatchSize: 32" in text
+    assert after == replace(BASE, micro_batch_size=32)
+
+
+def test_buckets_are_the_trainers() -> None:
+    """The forecast knows how much the trainer sums at once."""
+    assert scaling.BUCKET_NUMBERS == buckets.BUCKET_NUMBERS
 
 
 def test_tied_word_vectors_are_sent_whole() -> None:
@@ -57,11 +73,11 @@ def test_uneven_micro_batches_are_the_limit() -> None:
 
 def test_half_precision_is_proposed_where_it_is_enough() -> None:
     """Sums in bf16 send half; where that reaches the goal it is named before anything that costs more."""
-    close = replace(BASE, gigabits=100, rate=8192)
+    close = replace(BASE, micro_batch_size=32, rate=8192)
     assert scaling.forecast(replace(close, gradient_bytes=2)).network == scaling.forecast(close).network / 2
-    (text, after), *_ = scaling.changes(close, goal=3.8)
+    (text, after), *_ = scaling.changes(close, goal=3.75)
     assert "bf16" in text
-    assert scaling.forecast(close).speed_up < 3.8 <= scaling.forecast(after).speed_up
+    assert scaling.forecast(close).speed_up < 3.75 <= scaling.forecast(after).speed_up
 
 
 def test_changes_reach_the_goal() -> None:
@@ -69,7 +85,7 @@ def test_changes_reach_the_goal() -> None:
     slow = replace(BASE, rate=8192)
     assert scaling.forecast(slow).speed_up < 3
     found = scaling.changes(slow, goal=3.9)
-    assert len(found) == 2
+    assert len(found) == 3
     assert all(scaling.forecast(after).speed_up >= 3.9 for _, after in found)
 
 

@@ -123,11 +123,12 @@ def test_shards_are_plain_safetensors(storage: Recording, run: str, tmp_path: Pa
 
 
 def test_state_may_change_while_it_uploads(storage: Recording, run: str) -> None:
-    """What is committed is the state at the call, although training goes on before the upload ends."""
+    """What is committed is the state at the call, although training goes on once it is copied, before the upload ends."""
     writer = checkpoints(storage, run)
     state = {"weight": torch.zeros(4)}
     storage.gate.clear()
     writer.save(state, {}, step=1, total_steps=2, world_size=1, samples_seen=1)
+    writer.copied()
     state["weight"].fill_(9)
     assert writer.committed is None
     storage.gate.set()

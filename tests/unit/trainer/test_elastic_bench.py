@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree as ET
 
-from benchmarks.elastic import legs, picture
+from benchmarks.elastic import legs, picture, timeline
 from benchmarks.elastic.legs import Leg
 
 from bertjob_api.progress import Recovered
@@ -29,7 +29,24 @@ def test_time_lost_is_from_the_kill_to_a_new_step() -> None:
     leg = Leg(points=[(0.0, 1, None), (1.0, 2, None), (5.0, 1, None), (6.0, 2, None), (7.0, 3, None), (8.0, 4, None)])
     leg.events.append((1.5, "kill"))
     assert leg.stood_still() == [6.5]
-    assert leg.rate() == 3 / 8
+    leg.ended = 12.0  # what stands still to the end has trained nothing then
+    assert leg.rate() == 3 / 12
+
+
+def test_loss_and_throughput_are_told_over_time() -> None:
+    """A line for each stretch of time has step, loss, samples per second and events; in a standstill the rate falls to nothing."""
+    points = [(100.0, 1, 0.9), (101.0, 2, 0.8), (104.9, 3, 0.7), (105.5, 4, 0.6)]
+    leg = Leg(points=points, events=[(101.5, "kill")], ended=106.0)
+
+    told = [line.split() for line in timeline.lines(leg, every_s=2.0)]
+    rates = dict(timeline.rates(leg, window_s=1.0))
+
+    assert told[1:] == [
+        ["2", "2", "0.8000", "16.0", "kill"],
+        ["4", "2", "0.8000", "0.0"],
+        ["6", "4", "0.6000", "32.0"],
+    ]
+    assert rates[104.9] == legs.BATCH / (104.9 - 101.0)
 
 
 def test_picture_is_an_svg_with_every_curve_and_event() -> None:

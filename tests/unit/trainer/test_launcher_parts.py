@@ -220,6 +220,7 @@ def test_worker_environment_of_two_processes() -> None:
         command=("x",),
         failure_limit=3,
         result_file=Path("/tmp/x"),
+        keeps_spare=False,
         progress_url=None,
     )
     env = launcher.worker_env(config, cores=8)

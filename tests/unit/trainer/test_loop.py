@@ -13,7 +13,7 @@ from bertjob_tasks.task import IGNORED
 from bertjob_trainer import loop, optim
 from bertjob_trainer.cadence import parse
 from bertjob_trainer.data import Dataset
-from bertjob_trainer.group import PeerLostError
+from bertjob_trainer.group import Made, PeerLostError, Underway
 from bertjob_trainer.loop import TrainConfig
 from bertjob_trainer.parallel.strategy import dropout_seed
 from bertjob_trainer.signals import NonFiniteLossError
@@ -52,7 +52,7 @@ def _plain_step(state: TrainState, data: Dataset, config: TrainConfig, step: int
     samples = np.sort(np.concatenate(config.order.micro_batches(step)))
     batch = data.batch(samples, device=CPU)
     state.model.train()
-    state.optimizer.zero_grad(set_to_none=True)  # before forward: without a gradient, words take torch's own way
+    state.optimizer.zero_grad()  # before forward: without a gradient, words take torch's own way
     loss = torch.nn.functional.cross_entropy(state.model(batch.ids, batch.type_ids, batch.mask), batch.labels)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(state.model.parameters(), optim.MAX_NORM)
@@ -217,11 +217,16 @@ class Losing:
         self._sums = 0
 
     def sum(self, tensor: torch.Tensor) -> None:
-        """Fail in the fifth of two sums a step, as if the other process gave nothing until then."""
+        """Fail in the seventh of three sums a step, as if the other process gave nothing until then."""
         self._sums += 1
-        tensor.mul_(float("nan") if self._sums == 5 else 1.0)
-        if self._sums == 5:
+        tensor.mul_(float("nan") if self._sums == 7 else 1.0)
+        if self._sums == 7:
             raise PeerLostError("gone")
+
+    def start_sum(self, tensor: torch.Tensor) -> Underway:
+        """Sum at once."""
+        self.sum(tensor)
+        return Made()
 
     def broadcast(self, tensor: torch.Tensor, *, source: int = 0) -> None:
         """Leave the tensor."""

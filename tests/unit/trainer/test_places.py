@@ -160,3 +160,13 @@ def test_half_written_state_is_never_offered() -> None:
             from_survivor(memory, group=Peers(others, on_broadcast=die), device=CPU)
         assert memory.is_whole == still_whole
         assert memory.is_mixed != still_whole
+
+
+def test_a_spare_worker_says_that_it_is_ready_and_gets_a_number(tmp_path: Path) -> None:
+    """A number is for one process; what another one said or got does not count."""
+    one, other = Places(tmp_path), Places(tmp_path)
+    assert (one.is_spare(7), other.number_of(7)) == (False, None)
+    other.say_spare(7)
+    one.number(7, 3)
+    assert (one.is_spare(7), one.is_spare(8)) == (True, False)
+    assert (other.number_of(7), other.number_of(8)) == (3, None)

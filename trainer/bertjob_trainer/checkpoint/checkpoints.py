@@ -53,6 +53,8 @@ class Checkpoints:
         self._damaged: set[int] = set()
         self._buffers = Buffers()
         self._uploads = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._copies = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
+        self._copying: Future[dict[str, torch.Tensor]] | None = None
         self._pending: Future[Committed] | None = None
         self._committed: Committed | None = None
         self._verified: tuple[CheckpointManifest, Path] | None = None
@@ -131,10 +133,10 @@ class Checkpoints:
         samples_seen: int,
     ) -> None:
         """
-        Copy *state* now and commit the copy in the background; waits first while the previous one is still under way.
+        Copy *state* and commit the copy, both in the background; waits first while the previous commit is still under way.
 
         Args:
-            state: tensors on any device; they may change as soon as this returns.
+            state: tensors on any device; they may change once ``copied`` has returned.
             meta: JSON values, such as the position in the data; ``pinned`` lists older steps that retention must leave.
             step: optimizer steps that *state* contains.
             total_steps: optimizer steps of the run.
@@ -161,11 +163,30 @@ class Checkpoints:
             samples_seen=samples_seen,
             files=(),
         )
-        draft = save.Draft(header=header, tensors=self._buffers.fill(state), meta=dict(meta), records=self._records)
+        self._copying = self._copies.submit(self._buffers.fill, state)
+        if any(tensor.is_cuda for tensor in state.values()):
+            self.copied()  # in order with the steps, which are in another thread's stream
+        parts = (header, self._copying, dict(meta), self._records)
         self._records = {}
-        self._pending = self._uploads.submit(
-            save.write, self._storage, self._root, draft, keep=self._keep, damaged=frozenset(self._damaged)
-        )
+        self._pending = self._uploads.submit(self._write, *parts, damaged=frozenset(self._damaged))
+
+    def copied(self) -> None:
+        """Return once the newest save has its copy: the state may change from now on."""
+        if self._copying is not None:
+            copying, self._copying = self._copying, None
+            copying.result()
+
+    def _write(  # one save, in the background
+        self,
+        header: CheckpointManifest,
+        copying: "Future[dict[str, torch.Tensor]]",
+        meta: dict[str, Any],
+        records: Mapping[str, bytes],
+        *,
+        damaged: frozenset[int],
+    ) -> Committed:
+        draft = save.Draft(header=header, tensors=copying.result(), meta=meta, records=records)
+        return save.write(self._storage, self._root, draft, keep=self._keep, damaged=damaged)
 
     def wait(self) -> Committed | None:
         """Return the newest commit of this process after the upload under way, or None; raises what that upload failed with."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 
 
@@ -16,12 +17,12 @@ class Buffers:
         self._buffers: dict[str, torch.Tensor] = {}
 
     def fill(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return contiguous CPU copies of *state*; they hold until the next call."""
+        """Return contiguous CPU copies of *state*; they hold until the next call. On the CPU one core copies, in any thread."""
         pin = any(tensor.is_cuda for tensor in state.values())
         self._buffers = {name: self._buffer(name, tensor, pin=pin) for name, tensor in state.items()}
         with torch.no_grad():
             for name, tensor in state.items():
-                self._buffers[name].copy_(tensor, non_blocking=pin)
+                _copy(tensor, self._buffers[name], non_blocking=pin)
         if pin:
             torch.cuda.synchronize()
         return dict(self._buffers)
@@ -31,3 +32,11 @@ class Buffers:
         if old is not None and old.shape == tensor.shape and old.dtype == tensor.dtype:
             return old
         return torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=pin)
+
+
+def _copy(source: torch.Tensor, target: torch.Tensor, *, non_blocking: bool) -> None:
+    """Copy by numpy where that can: torch would start a second team of threads beside the one that trains."""
+    if source.device.type == "cpu" and source.dtype == torch.float32:
+        np.copyto(target.numpy(), source.detach().numpy())
+    else:
+        target.copy_(source, non_blocking=non_blocking)

@@ -175,6 +175,9 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not typed for 
             step=self._outside.step(),
         )
 
+    def close(self) -> None:
+        """End what trains no more."""
+
     def _exit_barrier(self) -> None:
         """Tell the other nodes that this one is done, and wait for those that are not, while they live."""
         self._logs.finish()

@@ -91,6 +91,23 @@ class Places:
         free = Free(**found) if found is not None else None
         return free if free is not None and (free.pid, free.round) == (pid, round_) else None
 
+    def number(self, pid: int, local_rank: int) -> None:
+        """Give a spare worker a number: it is one of the node's workers from now on."""
+        self._write(f"number-{pid}", {"local_rank": local_rank})
+
+    def number_of(self, pid: int) -> int | None:
+        """Return the number that a spare worker was given; None: none was yet."""
+        found = self._read(f"number-{pid}")
+        return None if found is None else int(found["local_rank"])
+
+    def say_spare(self, pid: int) -> None:
+        """Say that a spare worker is ready for a number."""
+        self._write(f"spare-{pid}", {})
+
+    def is_spare(self, pid: int) -> bool:
+        """Return whether a spare worker is ready for a number."""
+        return self._read(f"spare-{pid}") is not None
+
     def beat(self, pid: int) -> None:
         """Say that a process runs."""
         self._folder.joinpath(f"beat-{pid}").touch()

@@ -204,6 +204,11 @@ class Rendezvous(DynamicRendezvousHandler):  # type: ignore[misc]
             return 0
         return changes
 
+    def be_patient(self, *, is_new: bool) -> None:
+        """Wait longer for other nodes where this one has no state and they may: alone it would begin again from the last commit."""
+        seconds = LAST_CALL_S if is_new else QUICK_LAST_CALL_S
+        self._settings.timeout._last_call = timedelta(seconds=seconds)  # noqa: SLF001  # torch offers no other way
+
     def present(self) -> int:
         """Return how many nodes of this round are alive. Raises RendezvousConnectionError."""
         with self._heartbeat_lock:

@@ -34,6 +34,8 @@ class Settings:
     """What a worker runs."""
     failure_limit: int
     result_file: Path
+    keeps_spare: bool
+    """Whether one more worker than trains is kept ready."""
     progress_url: str | None
     """Where the supervisor tells progress; None: nowhere, as in a hand-made start."""
 
@@ -69,6 +71,7 @@ def from_env(env: Mapping[str, str], *, gpus: int) -> Settings:
         command=worker_command(training.command),
         failure_limit=job.spec.backoff.limit,
         result_file=Path(needed(env, names.RESULT_FILE_ENV)),
+        keeps_spare=training.elastic is not None and training.elastic.spare,
         progress_url=env.get(names.PROGRESS_URL_ENV),
     )
 

@@ -23,6 +23,7 @@ from bertjob_trainer.elastic.agent import Agent
 from bertjob_trainer.elastic.budget import after_failure
 from bertjob_trainer.elastic.outcome import FinishedError
 from bertjob_trainer.elastic.places import NO_ROUND, Free, Place, Places
+from bertjob_trainer.elastic.spare import Spare, close_streams
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +31,10 @@ _RELEASE_S: Final = 120.0
 """How long a worker may take to leave its round: as long as a step or the publication of a model; it holds the newest state."""
 _SILENCE_S: Final = 15.0
 """A worker that has not beaten for so long hangs."""
+_QUICK_S: Final = 0.5
+"""How long the others wait for a node whose spare worker takes a place; longer than that they train without it."""
+_SETTLED_S: Final = 5.0
+"""How long a round goes on before a spare worker is started, which takes processor time from those that come back."""
 _POLL_S: Final = 0.02
 _NO_STORE: Final = object()
 """Workers get the store's address with their place."""
@@ -48,18 +53,23 @@ def _number_provisionally(group: WorkerGroup) -> None:
 class StayingAgent(Agent):
     """Starts, watches and places this node's workers until they succeed or the failure budget is used up."""
 
-    def __init__(self, *args: Any, places: Places, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, places: Places, keeps_spare: bool, **kwargs: Any) -> None:
         """Prepare; *places* is the folder that the workers have in their environment, the rest is as for ``Agent``."""
         super().__init__(*args, **kwargs)
         self._places = places
+        self._spare = Spare(places, self._logs) if keeps_spare else None
         self._round = 0
         self._round_of: dict[int, int] = {}
         """The newest round that a process was given a place in, by its id."""
+        self._leaves_at: float | None = None
+        """Monotonic time at which this node, which lost a worker, leaves the rendezvous; None: it has, or need not."""
         self._new: set[int] = set()
         """Local ranks of the workers that were started since the newest round began."""
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         self._end_hung()
+        if self._spare is not None and time.monotonic() - self._started > _SETTLED_S:
+            self._spare.keep(self._pcontext)
         dead = self._first_death(worker_group)
         if dead is not None and dead.exit_code != termination.USER_ERROR:
             self._death = dead
@@ -91,11 +101,22 @@ class StayingAgent(Agent):
 
     def _restart_workers(self, worker_group: WorkerGroup) -> None:
         """Take the workers from their round into the next one; those that are lost are started again."""
-        if self._death is not None:
-            self._rendezvous_handler.leave()  # where there is room the others go on without this node meanwhile
+        self._leaves_at = None
+        lost = len(worker_group.workers) - len(self._alive())
+        if lost:
+            # Where there is room the others go on without this node meanwhile, unless that takes longer than to wait for it.
+            is_quick = lost == 1 and self._spare is not None and self._spare.is_ready
+            self._leaves_at = time.monotonic() + (_QUICK_S if is_quick else 0.0)
+        self._leave_if_late()
         self._release()
         worker_group.state = WorkerState.STOPPED
         self._initialize_workers(worker_group)
+
+    def _leave_if_late(self) -> None:
+        """Leave the rendezvous, once, when this node has made the others wait for as long as it may."""
+        if self._leaves_at is not None and time.monotonic() >= self._leaves_at:
+            self._leaves_at = None
+            self._rendezvous_handler.leave()
 
     def _release(self) -> None:
         """Wait until every worker that lives has left its round; one that does not is ended."""
@@ -114,12 +135,16 @@ class StayingAgent(Agent):
         self._start_missing(worker_group)
         while set(self._alive()) - self._staying() or self._first_death(worker_group) is not None:
             self._end_hung()
+            self._leave_if_late()
             dead = self._first_death(worker_group)
             if dead is not None:
                 self._death = dead
                 self._judge_or_end()
                 self._start_missing(worker_group)
             time.sleep(_POLL_S)
+        # With a spare worker this node may be back before the others have noticed that one died.
+        is_new = self._round > 0 and len(self._new) == len(worker_group.workers)
+        self._rendezvous_handler.be_patient(is_new=is_new)
         super()._rendezvous(worker_group)
 
     def _judge_or_end(self) -> None:
@@ -179,9 +204,16 @@ class StayingAgent(Agent):
         )
 
     def _start_again(self, worker: Worker, group: WorkerGroup) -> None:
-        """Start one worker, with the environment it had but for what a new round changes."""
+        """Start one worker, with the environment it had but for what a new round changes, or take the spare one."""
         context: Any = self._pcontext
         local_rank = worker.local_rank
+        close_streams(context.subprocess_handlers[local_rank])
+        context._running_local_ranks.add(local_rank)  # noqa: SLF001  # torch never starts one alone
+        if self._spare is not None and self._spare.is_ready:
+            context.subprocess_handlers[local_rank] = self._spare.take(local_rank)
+            pid = context.subprocess_handlers[local_rank].proc.pid
+            _log.info("launcher: the spare worker takes local rank %d (pid %d)", local_rank, pid)
+            return
         env = context.envs[local_rank]
         env |= {
             "RANK": str(worker.global_rank),
@@ -194,9 +226,6 @@ class StayingAgent(Agent):
             "MASTER_PORT": str(group.master_port),
             "TORCHELASTIC_RESTART_COUNT": str(group.spec.max_restarts - self._remaining_restarts),
         }
-        old = context.subprocess_handlers[local_rank]
-        for stream in (old._stdout, old._stderr):  # noqa: SLF001  # its ``close`` would signal a process that is gone
-            stream.close()
         stdout, stderr = self._logs.again(local_rank, env)
         context.subprocess_handlers[local_rank] = get_subprocess_handler(
             entrypoint=context.entrypoint,
@@ -207,9 +236,13 @@ class StayingAgent(Agent):
             local_rank_id=local_rank,
             numa_options=None,
         )
-        context._running_local_ranks.add(local_rank)  # noqa: SLF001  # torch never starts one alone
         pid = context.subprocess_handlers[local_rank].proc.pid
         _log.info("launcher: a new worker of local rank %d makes itself ready (pid %d)", local_rank, pid)
+
+    def close(self) -> None:
+        """End what trains no more."""
+        if self._spare is not None:
+            self._spare.end()
 
     def _alive(self) -> dict[int, int]:
         """Return the process id of each worker that runs, by its local rank."""

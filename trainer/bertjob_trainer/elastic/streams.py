@@ -9,6 +9,9 @@ from torch.distributed.elastic.multiprocessing.api import LogsDest, LogsSpecs
 
 from bertjob_trainer.elastic.pump import Pump, Tail
 
+SPARE = -1
+"""Stands for the local rank of a worker that has none yet."""
+
 
 class PipedLogs(LogsSpecs):  # type: ignore[misc]  # torch is not typed for us
     """Gives torch's agent pipes instead of log files; for each start of the workers new ones."""
@@ -53,6 +56,19 @@ class PipedLogs(LogsSpecs):  # type: ignore[misc]  # torch is not typed for us
         Path(env["TORCHELASTIC_ERROR_FILE"]).unlink(missing_ok=True)
         self._tails[local_rank] = Tail()
         return self._pipe(env, sink=1), self._pipe(env, sink=2, tail=self._tails[local_rank])
+
+    def spare(self, env: dict[str, str]) -> tuple[str, str]:
+        """Return where stdout and stderr of a worker without a number go."""
+        env["TORCHELASTIC_ERROR_FILE"] = str(Path(self._folder.name) / "error-spare.json")
+        self._tails[SPARE] = Tail()
+        return self._pipe(env, sink=1), self._pipe(env, sink=2, tail=self._tails[SPARE])
+
+    def adopt(self, local_rank: int) -> None:
+        """Take the spare worker's output for that of this local rank, whose own has ended."""
+        self._tails[local_rank] = self._tails.pop(SPARE)
+        self._pumps = [
+            (local_rank if owner == SPARE else owner, pump) for owner, pump in self._pumps if pump.is_alive()
+        ]
 
     def renumber(self, local_rank: int, rank: int) -> None:
         """Put a new rank before the lines of a worker."""

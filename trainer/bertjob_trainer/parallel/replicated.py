@@ -12,7 +12,7 @@ from bertjob_trainer.parallel.strategy import Arithmetic, Work, backward
 
 
 class Replicated:
-    """One flat sum a step, in which the words of other steps have no part (``gradients``)."""
+    """One sum a step, under way during the last backward pass, in which the words of other steps have no part (``gradients``)."""
 
     def __init__(self, model: Any, group: Group, arithmetic: Arithmetic, *, num_flags: int) -> None:
         self._model = model
@@ -32,7 +32,11 @@ class Replicated:
     def accumulate(self, work: Work) -> float:
         """Compute the micro-batches dealt to this process."""
         mine = self.share(len(work.micro_batches))
-        return sum(backward(self._model, work, index, self._arithmetic) for index in mine)
+        loss = sum(backward(self._model, work, index, self._arithmetic) for index in mine[:-1])
+        if mine:
+            with self._gradients.departing(self._group):
+                loss += backward(self._model, work, mine[-1], self._arithmetic)
+        return loss
 
     def sum(self, rows: Tensor, *, flags: Sequence[float]) -> list[float]:
         """See ``Strategy.sum``."""
