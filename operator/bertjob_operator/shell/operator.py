@@ -14,6 +14,7 @@ from bertjob_api.cluster import (
     POD,
     SERVICE,
     SERVICE_ACCOUNT,
+    WORKLOAD,
     Cluster,
     Object,
     Ref,
@@ -48,6 +49,15 @@ def child_key(value: Object) -> Key | None:
     return (value["metadata"]["namespace"], name) if name is not None else None
 
 
+def workload_key(value: Object) -> Key | None:
+    """Return the key of the BertJob whose Job the Workload *value* is made for, by the Job's name; None: no one's."""
+    for owner in value["metadata"].get("ownerReferences") or ():
+        name = names.job_of_child(owner["name"]) if owner["kind"] == JOB.kind else None
+        if name is not None:
+            return value["metadata"]["namespace"], name
+    return None
+
+
 class Operator:
     """
     One operator.
@@ -80,7 +90,11 @@ class Operator:
         )
         self._board = Board(self.controller.stores[POD], changed=self._progressed, interval=settings.progress_interval)
         self._sources = Sources(
-            cluster=cluster, stores=self.controller.stores, settings=settings, progress=self._board.answers
+            cluster=cluster,
+            stores=self.controller.stores,
+            settings=settings,
+            progress=self._board.answers,
+            standing=self._board.standing,
         )
 
     async def run(self) -> None:
@@ -136,4 +150,6 @@ def _watches(settings: Settings) -> "list[Watch[Key]]":
         for kind in (JOB, POD, SERVICE, CONFIG_MAP, SERVICE_ACCOUNT)
     ]
     nodes: Watch[Key] = Watch(kind=NODE, key_of=lambda _: None, keep=trimmed)
-    return [Watch(kind=BERT_JOB, key_of=job_key, namespace=namespace, keep=shared), *children, nodes]
+    # Kueue's, where it is installed: they carry no label of ours.
+    workloads = Watch(kind=WORKLOAD, key_of=workload_key, namespace=namespace, keep=trimmed)
+    return [Watch(kind=BERT_JOB, key_of=job_key, namespace=namespace, keep=shared), *children, nodes, workloads]

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-from bertjob_api.cluster import NODE, POD, Kind, Object
+from bertjob_api.cluster import NODE, POD, WORKLOAD, Kind, Object
 
 _METADATA: Final = (
     *("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp"),
@@ -13,16 +13,17 @@ _METADATA: Final = (
 _STATUS: Final[Mapping[Kind, tuple[str, ...]]] = {
     POD: ("phase", "podIP", "reason", "conditions", "initContainerStatuses", "containerStatuses"),
     NODE: ("conditions",),
+    WORKLOAD: ("conditions", "schedulingStats"),
 }
+_SPEC: Final = ("nodeName", "active")
 _SHORT: Final = 256
 """Characters of a string that is worth looking up."""
 _CONTAINER: Final = ("name", "restartCount", "state", "lastState")
 
 
 def trimmed(value: Object) -> Object:
-    """Return *value*, a Pod or Node, with the fields that a plan may read."""
-    kind = POD if value["kind"] == POD.kind else NODE
-    node = value.get("spec", {}).get("nodeName")
+    """Return *value*, a Pod, a Node or a Workload, with the fields that a plan may read."""
+    kind = next(each for each in _STATUS if each.kind == value["kind"])
     status = _only(value.get("status") or {}, _STATUS[kind])
     for key in ("initContainerStatuses", "containerStatuses"):
         if key in status:
@@ -32,7 +33,7 @@ def trimmed(value: Object) -> Object:
             "apiVersion": value["apiVersion"],
             "kind": value["kind"],
             "metadata": _only(value["metadata"], _METADATA),
-            "spec": {"nodeName": node} if node is not None else {},
+            "spec": _only(value.get("spec") or {}, _SPEC),
             "status": status,
         }
     )
