@@ -16,8 +16,7 @@ from bertjob_serving import cpu
 Part = Literal["fixed", "mix", "operators"]
 PARTS: Final[tuple[Part, ...]] = ("fixed", "mix", "operators")
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
-    "fp32": ("fp32", "fp32-onnx"),
-    "int8": ("dynamic", "dynamic-onnx", "static"),
+    "int8": ("fp32", "fp32-onnx", "dynamic", "dynamic-onnx", "static"),
     "pruning": ("pruning", "pruning-onnx", "dynamic-onnx", "magnitude-onnx"),
     "peers": ("torch-quantize-dynamic", "onnxruntime-dynamic", "openvino-weights", "openvino-static"),
 }
