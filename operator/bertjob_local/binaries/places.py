@@ -58,8 +58,8 @@ def locate_data(folder: str) -> Path | None:
 
 
 def missing() -> tuple[str, ...]:
-    """Return the binaries and data folders that nothing provides, in building order."""
-    folders = (folder for each in sets.MODULE_SETS for folder in each.data)
+    """Return what a local cluster needs and nothing provides, binaries and data folders, in building order."""
+    folders = (folder for each in sets.MODULE_SETS if not each.optional for folder in each.data)
     return (
         *(name for name in sets.BINARIES if locate(name) is None),
         *(folder for folder in folders if locate_data(folder) is None),

@@ -34,6 +34,8 @@ class ModuleSet:
     """Folders of the module that are kept beside the binaries."""
     go_cache_gb: float
     """Growth of Go's module and build caches when this set alone is built cold, measured."""
+    optional: bool = False
+    """Built only when named: no part of a local cluster, but a neighbour that slow tests run beside one."""
 
     @property
     def folder(self) -> Path:
@@ -100,10 +102,22 @@ MODULE_SETS = (
         ),
         go_cache_gb=1.5,
     ),
+    ModuleSet(
+        name="kubeflow-trainer",
+        module="github.com/kubeflow/trainer/v2",
+        binaries=(
+            Binary("trainer-controller-manager", "github.com/kubeflow/trainer/v2/cmd/trainer-controller-manager", None),
+        ),
+        data=("manifests/base",),
+        go_cache_gb=2.5,
+        optional=True,
+    ),
 )
 
-BINARIES = tuple(binary.name for each in MODULE_SETS for binary in each.binaries)
-"""Every binary, in the order in which they are built."""
+BINARIES = tuple(binary.name for each in MODULE_SETS if not each.optional for binary in each.binaries)
+"""Every binary of a local cluster, in the order in which they are built."""
+OPTIONAL = tuple(binary.name for each in MODULE_SETS if each.optional for binary in each.binaries)
+"""Binaries that are built only when named."""
 
 
 def set_of(binary: str) -> ModuleSet:
@@ -111,7 +125,7 @@ def set_of(binary: str) -> ModuleSet:
     for each in MODULE_SETS:
         if any(binary == one.name for one in each.binaries):
             return each
-    msg = f"binary {binary!r} is unknown; expected one of {', '.join(BINARIES)}"
+    msg = f"binary {binary!r} is unknown; expected one of {', '.join((*BINARIES, *OPTIONAL))}"
     raise ValueError(msg)
 
 
