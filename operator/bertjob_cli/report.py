@@ -38,7 +38,7 @@ def main(options: argparse.Namespace) -> int:
     try:
         content = open_storage(source).get(source)
     except NotFoundError as error:
-        raise ValueError(f"{source}: there is no report; only a BertJob's own training writes one") from error
+        raise ValueError(f"{source}: there is no report; the training of a BertJob writes one") from error
     except StorageError as error:
         raise ValueError(str(error)) from error
     target.write_bytes(content)

@@ -13,6 +13,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
+from bertjob_api import presets
+
 EFFICIENCY: Final = 0.85
 """Share of a link's rate that sums of gradients reach: headers, and the ends of each transfer."""
 GIGABIT_BYTES: Final = 125_000_000
@@ -44,13 +46,9 @@ class Sizes:
 
 
 PRESETS: Final = {
-    "bert-tiny": Sizes(layers=2, hidden=128, intermediate=512),
-    "bert-mini": Sizes(layers=4, hidden=256, intermediate=1024),
-    "bert-small": Sizes(layers=4, hidden=512, intermediate=2048),
-    "bert-base": Sizes(layers=12, hidden=768, intermediate=3072),
-    "bert-large": Sizes(layers=24, hidden=1024, intermediate=4096),
+    name: Sizes(layers=size.layers, hidden=size.width, intermediate=size.intermediate)
+    for name, size in presets.SIZES.items()
 }
-"""Source: Devlin et al. 2018 and Turc et al. 2019."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,9 @@ from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.cadence import Cadence, parse
 from bertjob_trainer.data import Dataset
 from bertjob_trainer.group import Alone, Group
-from bertjob_trainer.loop import Io, Saves, Step
+from bertjob_trainer.loop import Io, Step
 from bertjob_trainer.order import Order
+from bertjob_trainer.saving import Saves
 from bertjob_trainer.state import TrainState
 
 WORDS: Final = 50

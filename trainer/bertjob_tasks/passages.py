@@ -8,7 +8,7 @@ words of several pieces, and what is too long all the same is cut by the tokeniz
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -70,17 +70,23 @@ def room(max_tokens: int, *, special: int) -> int:
 
 def passages(found: Iterable[Sentence], *, most: int) -> Iterator[Passage]:
     """Yield passages of at most *most* words, in order."""
+    for kept in grouped(parted(found, most=most), most=most):
+        yield Passage(" ".join(sentence.text for sentence in kept), kept[0].place)
+
+
+def grouped(found: Iterable[Sentence], *, most: int) -> Iterator[list[Sentence]]:
+    """Yield neighbouring sentences of one document, at most *most* words of them or a single one, in order."""
     kept: list[Sentence] = []
     count = 0
-    for sentence in parted(found, most=most):
+    for sentence in found:
         size = num_words(sentence.text)
         if kept and (kept[0].document != sentence.document or count + size > most):
-            yield _joined(kept)
+            yield kept
             kept, count = [], 0
         kept.append(sentence)
         count += size
     if kept:
-        yield _joined(kept)
+        yield kept
 
 
 def parted(found: Iterable[Sentence], *, most: int) -> Iterator[Sentence]:
@@ -98,10 +104,6 @@ def parted(found: Iterable[Sentence], *, most: int) -> Iterator[Sentence]:
 def num_words(text: str) -> int:
     """Return the words of *text*."""
     return len(words.split(text))
-
-
-def _joined(kept: Sequence[Sentence]) -> Passage:
-    return Passage(" ".join(sentence.text for sentence in kept), kept[0].place)
 
 
 def gapped(text: str, *, rate: float) -> Gapped:

@@ -110,7 +110,7 @@ def _orders(examples: Sequence[Passage]) -> Array:
 def pairs(found: Iterable[Sentence], *, most: int) -> Iterator[Pair]:
     """Yield pairs of at most *most* words in both texts, half of them from two documents."""
     rng = random.Random(0)  # noqa: S311  # no secret; its stream is the same in every version
-    pieces = _pieces(found, most=most)
+    pieces = passages.grouped(found, most=most)
     pool = list(islice(pieces, _POOL))  # read ahead, so that the first pairs have others to choose from
     ahead = deque(pool)
     for piece in pieces:
@@ -119,21 +119,6 @@ def pairs(found: Iterable[Sentence], *, most: int) -> Iterator[Pair]:
         pool[int(rng.random() * _POOL)] = piece
     while ahead:
         yield from _cut(ahead.popleft(), pool, rng, most=most)
-
-
-def _pieces(found: Iterable[Sentence], *, most: int) -> Iterator[list[Sentence]]:
-    """Yield neighbouring sentences of one document, at most *most* words of them."""
-    kept: list[Sentence] = []
-    count = 0
-    for sentence in found:
-        size = passages.num_words(sentence.text)
-        if kept and (kept[0].document != sentence.document or count + size > most):
-            yield kept
-            kept, count = [], 0
-        kept.append(sentence)
-        count += size
-    if kept:
-        yield kept
 
 
 def _cut(piece: list[Sentence], pool: Sequence[list[Sentence]], rng: random.Random, *, most: int) -> Iterator[Pair]:

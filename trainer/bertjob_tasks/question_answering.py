@@ -132,7 +132,7 @@ class QuestionAnswering(Task[Answered]):
     def statistics(self, features: Features, answers: Sequence[float]) -> Array:
         """Return exact match and F1 of each question, (N, 2)."""
         gold: Gold = features.gold
-        pairs = list(zip(_texts(features, answers), gold.answers, strict=True))
+        pairs = list(zip(texts_of(features, answers), gold.answers, strict=True))
         return np.array([(squad.exact_match(text, right), squad.f1(text, right)) for text, right in pairs])
 
     def combine(self, means: Array) -> Array:
@@ -210,8 +210,8 @@ def _characters(places: Ids | None, first: int, last: int) -> tuple[int, int]:
     return int(places[first, 0]), int(places[last, 1])
 
 
-def _texts(features: Features, answers: Sequence[float]) -> Iterator[str]:
-    """Yield the predicted answer to each question."""
+def texts_of(features: Features, answers: Sequence[float]) -> Iterator[str]:
+    """Yield the predicted answer to each question, "" for none; *answers* as in ``Task.statistics``."""
     gold: Gold = features.gold
     found = np.array(answers, dtype=np.int64).reshape(-1, 3).tolist()
     for part, context, (window, first, last) in zip(features.slices, gold.contexts, found, strict=True):

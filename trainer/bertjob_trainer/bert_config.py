@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
+from bertjob_api import presets
 from bertjob_tasks.errors import ModelFolderError, UnsupportedError
 
 CONFIG: Final = "config.json"
@@ -108,30 +109,19 @@ def _refuse_unsupported(values: Mapping[str, Any]) -> None:
             )
 
 
-_SIZES: Final = {
-    # Source: Turc et al. 2019, "Well-Read Students Learn Better" (arXiv:1908.08962), table 1; Devlin et al. 2018.
-    "bert-tiny": (2, 128),
-    "bert-mini": (4, 256),
-    "bert-small": (4, 512),
-    "bert-medium": (8, 512),
-    "bert-base": (12, 768),
-    "bert-large": (24, 1024),
-}
-
-
 def preset(name: str, *, vocab_size: int) -> BertConfig:
     """
     Return the config of a named size; raises UnsupportedError for an unknown name.
 
     Heads are 64 wide and the feed-forward layer 4 times the model, in all of them.
     """
-    if name not in _SIZES:
-        raise UnsupportedError(f"spec.model.source: preset {name!r} is unknown, known: {', '.join(_SIZES)}")
-    layers, width = _SIZES[name]
+    size = presets.SIZES.get(name)
+    if size is None:
+        raise UnsupportedError(f"spec.model.source: preset {name!r} is unknown, known: {', '.join(presets.SIZES)}")
     return BertConfig(
         vocab_size=vocab_size,
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=width // 64,
-        intermediate_size=4 * width,
+        hidden_size=size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        intermediate_size=size.intermediate,
     )

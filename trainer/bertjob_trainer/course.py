@@ -1,7 +1,8 @@
 """
 What happened in a run so far: steps, evaluations, starts. It is part of the state, so it survives whatever the state survives.
 
-A few thousand records at most, however long the run is, so that it travels with each checkpoint.
+It travels with each checkpoint, so of long runs only every so many steps are kept, and of very many starts the newest. Evaluations
+are all kept: early stopping and the best checkpoint are decided by them, and how many there are is what the job asks for.
 """
 
 import math

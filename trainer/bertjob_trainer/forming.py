@@ -68,10 +68,14 @@ def _shut(fd: int, inode: int) -> None:
         copy = os.dup(fd)
     except OSError:
         return  # closed already
+    status = os.fstat(copy)
+    if status.st_ino != inode or not stat.S_ISSOCK(status.st_mode):  # the number was used again, for whatever
+        os.close(copy)
+        return
     with socket.socket(fileno=copy) as connection:
         # Not a listening socket: gloo ends the process when its accept fails.
         is_listening = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        if os.fstat(copy).st_ino != inode or is_listening:
+        if is_listening:
             return
         try:
             connection.shutdown(socket.SHUT_RDWR)
@@ -97,9 +101,9 @@ def form(
         RuntimeError: given up, or a peer failed meanwhile; torch's errors of this kind are of it too.
 
     """
-    store = _meet(address, rank=rank, world=world, given_up=given_up)
     is_cuda = device.type == "cuda"
-    with connections.watched():
+    with connections.watched():  # the store's too: whoever makes a group within this one waits there for the others
+        store = _meet(address, rank=rank, world=world, given_up=given_up)
         distributed.init_process_group(
             "nccl" if is_cuda else "gloo",
             store=store,

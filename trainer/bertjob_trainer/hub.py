@@ -10,12 +10,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from bertjob_storage import files
 from bertjob_storage.protocol import StorageError
 from bertjob_tasks.errors import DataError
 
 SCHEME: Final = "hf"
 _NAME: Final = re.compile(r"[\w.-]+(?:/[\w.-]+)?(?:@[\w./-]+)?")
 _MARK: Final = "fetched-from"
+_SILENT: Final = (
+    "HfHubHTTPError",
+    "HTTPError",
+    "LocalEntryNotFoundError",
+    "ConnectionError",
+    "TimeoutError",
+    "gaierror",
+)
 _ABSENT: Final = ("RepositoryNotFoundError", "RevisionNotFoundError", "DisabledRepoError", "HFValidationError")
 
 
@@ -25,7 +34,7 @@ def fetch(source: str, folder: Path, *, wanted: Callable[[str], bool], env: Mapp
 
     Raises:
         DataError: there is no such model, or the token does not open it.
-        StorageError: the hub does not answer.
+        StorageError: the hub does not answer, or the files cannot be written here.
 
     """
     name = source.partition("://")[2]
@@ -37,8 +46,9 @@ def fetch(source: str, folder: Path, *, wanted: Callable[[str], bool], env: Mapp
     try:
         found = _copied(name, folder, wanted=wanted, env=env)
     except Exception as error:  # noqa: BLE001  # whichever library below it raises; what is nobody's mistake is raised again
-        raise _translated(error, source) from None  # their texts quote requests, headers included
-    mark.write_text("\n".join([source, *sorted(found)]), encoding="utf-8")
+        raise _translated(error, source, folder) from None  # their texts quote requests, headers included
+    with files.translated(mark):
+        mark.write_text("\n".join([source, *sorted(found)]), encoding="utf-8")
     return found
 
 
@@ -57,8 +67,8 @@ def _copied(name: str, folder: Path, *, wanted: Callable[[str], bool], env: Mapp
     return names
 
 
-def _translated(error: Exception, source: str) -> Exception:
-    """Return what a foreign error means to the user; one that is neither the hub's nor the network's is returned as it is."""
+def _translated(error: Exception, source: str, folder: Path) -> Exception:
+    """Return what a foreign error means to the user; one that is not of hub, network or *folder* is returned as it is."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     status = getattr(getattr(error, "response", None), "status_code", None)
     if "GatedRepoError" in kinds or status in (401, 403):
@@ -75,8 +85,8 @@ def _translated(error: Exception, source: str) -> Exception:
         return DataError(
             f"spec.model.source: {source} is asked for while HF_HUB_OFFLINE is set; unset it or copy the model"
         )
-    if kinds & {"HfHubHTTPError", "HTTPError", "OSError", "LocalEntryNotFoundError"}:
+    if kinds & set(_SILENT):
         return StorageError(
             f"{source}: the hub does not answer ({type(error).__name__}, HTTP status {status}); try again later"
         )
-    return error
+    return files.as_storage_error(error, error.filename or folder) if isinstance(error, OSError) else error

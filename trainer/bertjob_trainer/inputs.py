@@ -55,13 +55,13 @@ def fetch(job: BertJob, scratch: Path) -> None:
         StorageError: something cannot be fetched now.
 
     """
-    for name, uri in _data_uris(job).items():
+    for name, uri in sources.data_uris(job).items():
         sources.fetch_data(uri, scratch=scratch / name)
     preset = presets.name_of(job.spec.model.source)
     if preset is not None:
         _build(preset, job, scratch)
     else:
-        sources.fetch_model(_source(job), prefix=job.spec.storage.prefix, scratch=scratch / "model")
+        sources.fetch_model(sources.model_uri(job), prefix=job.spec.storage.prefix, scratch=scratch / "model")
 
 
 def _build(preset: str, job: BertJob, scratch: Path) -> None:
@@ -71,7 +71,7 @@ def _build(preset: str, job: BertJob, scratch: Path) -> None:
         uri = layout.resolve(wanted.source, prefix=job.spec.storage.prefix)
         sources.fetch_data(uri, scratch=scratch / "vocabulary")
         given = sources.vocabulary_path(uri, scratch=scratch / "vocabulary")
-    train = sources.data_path(_data_uris(job)["train"], field="spec.data.train", scratch=scratch / "train")
+    train = sources.data_path(sources.data_uris(job)["train"], field="spec.data.train", scratch=scratch / "train")
     key = sha256_of({"train": sources.digest(rows.files(train, job.spec.data.format)), "spec": dump(job.spec.model)})
     done = scratch / "preset-of"
     if done.is_file() and done.read_text() == key:  # a worker of an earlier round made it
@@ -85,24 +85,14 @@ def locate(job: BertJob, scratch: Path) -> Paths:
     """Return where the inputs lie once ``fetch`` is done; raises DataError for what is missing."""
     found = {
         name: sources.data_path(uri, field=f"spec.data.{name}", scratch=scratch / name)
-        for name, uri in _data_uris(job).items()
+        for name, uri in sources.data_uris(job).items()
     }
     return Paths(
-        model=sources.model_folder(_source(job), scratch=scratch / "model"),
+        model=sources.model_folder(sources.model_uri(job), scratch=scratch / "model"),
         train=found["train"],
         validation=found["validation"],
         test=found.get("test"),
     )
-
-
-def _source(job: BertJob) -> str:
-    return layout.resolve(job.spec.model.source, prefix=job.spec.storage.prefix)
-
-
-def _data_uris(job: BertJob) -> Mapping[str, str]:
-    data = job.spec.data
-    named = {"train": data.train, "validation": data.validation, "test": data.test}
-    return {name: layout.resolve(uri, prefix=job.spec.storage.prefix) for name, uri in named.items() if uri}
 
 
 def digests(paths: Paths, data: Data) -> Mapping[str, str]:

@@ -25,7 +25,6 @@ _PART: Final = 1 << _PART_BITS
 """4,096 processes add numbers below this without leaving the whole numbers of float32."""
 START: Final = "0" * 32
 """What the first entry follows."""
-_KEPT_SAVES: Final = 3
 
 
 class BrokenError(ValueError):
@@ -72,7 +71,6 @@ class Ledger:
     """Digest of the newest entry: what the next one follows."""
     entries: list[Entry] = field(default_factory=list)
     """Older ones are in storage."""
-    _saved: tuple[int, ...] = ()
 
     def add(self, samples: NDArray[np.int64], sums: Sequence[float], *, step: int, world: int) -> None:
         """
@@ -94,15 +92,10 @@ class Ledger:
         """Return a copy without the entries up to a step."""
         return Ledger(self.head, [entry for entry in self.entries if entry.step > step])
 
-    def note_save(self, step: int) -> None:
-        """
-        Note that *step* is being saved, and forget what earlier saves have put into storage.
-
-        Not what the last ones did: they may have failed, and whoever saves next tells all that is not committed.
-        """
-        self._saved = (*self._saved, step)[-_KEPT_SAVES:]
-        if len(self._saved) == _KEPT_SAVES:
-            self.entries = [entry for entry in self.entries if entry.step > self._saved[0]]
+    def forget(self, step: int) -> None:
+        """Forget the entries up to *step*: they are in storage, with a checkpoint that is committed."""
+        if self.entries and self.entries[0].step <= step:
+            self.entries = [entry for entry in self.entries if entry.step > step]
 
     def to_json(self) -> dict[str, Any]:
         """Return the ledger as JSON values."""

@@ -8,15 +8,13 @@ sums are the same for any number of processes (up to the order of additions), an
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from bertjob_api.progress import Committed
-from bertjob_trainer import evaluations, ledger, losses, optim, order
+from bertjob_trainer import evaluations, ledger, losses, optim, order, saving, signals
 from bertjob_trainer.cadence import Cadence
 from bertjob_trainer.data import Dataset
 from bertjob_trainer.evaluations import Watch
@@ -24,49 +22,11 @@ from bertjob_trainer.group import Group, PeerLostError, RegroupError
 from bertjob_trainer.hiding import Hiding, StepData
 from bertjob_trainer.parallel.starting import strategy_of
 from bertjob_trainer.parallel.strategy import Arithmetic, Loss, Work
+from bertjob_trainer.saving import Purpose, Saves, best_step, save
+from bertjob_trainer.signals import Signals
 from bertjob_trainer.state import TrainState
 
-_LOSS, _STOP, _SAVE, _LEAVE, _TALLY = range(5)
-_FIRST_RANK = _TALLY + ledger.PARTS
-"""Flags summed with the gradients: the loss, processes asked to stop, processes whose clock says save, processes called to
-another group, the tally of the samples, then one per rank that is 1 where the loss is not finite."""
-
 _NO_ROWS: Final[NDArray[np.int64]] = np.zeros(0, dtype=np.int64)
-
-
-class NonFiniteLossError(ValueError):
-    """The loss or its gradient became inf or nan; training on would destroy the model."""
-
-    def __init__(self, message: str, *, step: int, rank: int | None) -> None:
-        self.step = step
-        self.rank = rank
-        super().__init__(message)
-
-
-class Saves(Protocol):
-    """What the loop asks of checkpoints."""
-
-    @property
-    def committed(self) -> Committed | None:
-        """Return the newest commit, without waiting."""
-        ...
-
-    def enclose(self, records: Mapping[str, bytes]) -> None:
-        """Take files of the run, by name below its folder, that must be written before the next save is committed."""
-        ...
-
-    def save(
-        self,
-        state: Mapping[str, Tensor],
-        meta: Mapping[str, Any],
-        *,
-        step: int,
-        total_steps: int,
-        world_size: int,
-        samples_seen: int,
-    ) -> None:
-        """Copy the state now and commit it in the background."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +46,10 @@ class TrainConfig:
     """When the held-out data is looked at, and what follows."""
     sums: torch.dtype = torch.float32
     """In which gradients are summed over processes."""
+
+    def purpose(self, world: int) -> Purpose:
+        """Return what a checkpoint that *world* processes save says of this run."""
+        return Purpose(order=self.order, watch=self.watch, world=world)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,10 +103,10 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
     total = config.order.total_steps
     state.model.train()
     arithmetic = Arithmetic(loss=config.loss, dtype=config.dtype, device=io.device, seed=config.seed, sums=config.sums)
-    strategy = strategy_of(state, group=io.group, arithmetic=arithmetic, num_flags=_FIRST_RANK + io.group.world)
+    strategy = strategy_of(state, group=io.group, arithmetic=arithmetic, num_flags=signals.count(io.group.world))
     # An evaluation that the process before this one did not come to.
     if _evaluated(config, state, io):
-        save(config, state, io.saves, world=io.group.world)
+        save(state, io.saves, config.purpose(io.group.world))
     while not is_over(config, state):
         started, micro_batches = time.monotonic(), config.order.micro_batches(state.step)
         samples = np.concatenate(micro_batches)
@@ -157,28 +121,28 @@ def train(config: TrainConfig, state: TrainState, data: Dataset, io: Io) -> bool
             # One sum over processes: gradients, loss, what was computed, and what any process wants.
             share = [micro_batches[index] for index in strategy.share(len(micro_batches))]
             tally = ledger.tally(share, step=state.step + 1)
-            flags = _flags(io, loss, tally, is_stopped=is_stopped, step=state.step + 1)
-            sums = strategy.sum(words, flags=flags)
+            said = _signals(io, loss, tally, is_stopped=is_stopped, step=state.step + 1)
+            sums = Signals.of(strategy.sum(words, flags=said.flags()))
         except PeerLostError:  # the state is that of the last step still
             _rescue(config, state, io)
             raise
         norm = strategy.clip(words, max_norm=optim.MAX_NORM)
-        _refuse_non_finite(sums, norm, step=state.step + 1)
+        signals.refuse_non_finite(sums, norm, step=state.step + 1)
 
         # The same step in every process.
         for parameters in state.optimizer.param_groups:
             parameters["lr"] = optim.lr_at(state.step, schedule=config.schedule)
         state.optimizer.step()
         strategy.clear(words)
-        state.stepped(samples, sums[_TALLY:_FIRST_RANK], world=io.group.world)
+        state.stepped(samples, sums.tally, world=io.group.world, committed=state.step + 1 - int(sums.age))
 
         # Evaluation, checkpoint, report; a process that is to end does not evaluate any more, the next one does.
-        step = _noted(config, state, data, samples, loss=sums[_LOSS], seconds=time.monotonic() - started)
-        stopped, due = sums[_STOP] > 0, sums[_SAVE] > 0
-        leaves = (stopped or sums[_LEAVE] > 0) and state.step < total
+        step = _noted(config, state, data, samples, loss=sums.loss, seconds=time.monotonic() - started)
+        stopped, due = sums.stop > 0, sums.save > 0
+        leaves = (stopped or sums.leave > 0) and state.step < total
         is_best = not leaves and _evaluated(config, state, io)
         if stopped or ((due or is_best) and state.step < total) or (leaves and state.is_split):  # split: nobody has all
-            save(config, state, io.saves, world=io.group.world)
+            save(state, io.saves, config.purpose(io.group.world))
         io.report(replace(step, sent_bytes=strategy.sent_bytes))
         if stopped and (is_stopped or io.is_called is None):
             return is_over(config, state)
@@ -234,62 +198,25 @@ def _evaluated(config: TrainConfig, state: TrainState, io: Io) -> bool:
     values = {"epoch": state.step / config.order.steps_per_epoch, **metrics}
     state.course.evaluated(state.step, now=time.time(), values=values)
     state.model.train()
-    return state.step > 0 and best_step(config, state) == state.step
-
-
-def best_step(config: TrainConfig, state: TrainState) -> int | None:
-    """Return the step of the model that would be published now; None: the newest, whatever its metrics."""
-    if config.watch.best is None:
-        return None
-    found = evaluations.best(state.course.evaluations, config.watch.best)
-    return found.step if found is not None else None
+    return state.step > 0 and best_step(state, config.watch) == state.step
 
 
 def _rescue(config: TrainConfig, state: TrainState, io: Io) -> None:
     """Save what would be lost with this process, alone: others are gone, so nothing is gathered without need."""
     if io.rescues is not None:
-        save(config, state, io.rescues, world=io.group.world)
+        save(state, io.rescues, config.purpose(io.group.world))
 
 
-def _flags(io: Io, loss: float, tally: list[float], *, is_stopped: bool, step: int) -> list[float]:
+def _signals(io: Io, loss: float, tally: list[float], *, is_stopped: bool, step: int) -> Signals:
     """Return what this process wants to be summed along with the gradients of a step."""
-    is_due = io.cadence.is_due(step) and io.group.rank == 0
-    is_called = io.is_called is not None and io.is_called()
-    bad = [float(rank == io.group.rank and not _is_finite(loss)) for rank in range(io.group.world)]
-    return [loss, float(is_stopped), float(is_due), float(is_called), *tally, *bad]
-
-
-def _is_finite(value: float) -> bool:
-    return abs(value) < float("inf")
-
-
-def _refuse_non_finite(sums: list[float], norm: float, *, step: int) -> None:
-    hint = "the model before this step is kept; lower spec.training.learningRate or check the data"
-    bad = [rank for rank, flag in enumerate(sums[_FIRST_RANK:]) if flag]
-    if bad:
-        raise NonFiniteLossError(
-            f"step {step}: the loss is not finite on rank {bad[0]}; {hint}", step=step, rank=bad[0]
-        )
-    if not _is_finite(norm):
-        raise NonFiniteLossError(f"step {step}: the gradient is not finite; {hint}", step=step, rank=None)
-
-
-def save(config: TrainConfig, state: TrainState, saves: Saves | None, *, world: int) -> None:
-    """Hand the state to *saves* in a world of so many processes; nothing when that is None or no step is done yet."""
-    if state.step == 0:
-        return
-    state.ledger.note_save(state.step)  # of whichever process saves
-    tensors = state.gathered()
-    if saves is None:
-        return
-    since = saves.committed.step if saves.committed is not None else 0
-    saves.enclose(ledger.records(state.ledger, since=since))
-    best = best_step(config, state)
-    saves.save(
-        tensors,
-        {**state.meta(), "pinned": [] if best is None else [best]},
-        step=state.step,
-        total_steps=config.order.total_steps,
-        world_size=world,
-        samples_seen=config.order.samples_before(state.step),
+    rank, is_called = io.group.rank, io.is_called is not None and io.is_called()
+    committed = saving.committed_step(io.saves) if io.saves is not None else 0
+    return Signals(
+        loss=loss,
+        stop=float(is_stopped),
+        save=float(io.cadence.is_due(step) and rank == 0),
+        leave=float(is_called),
+        age=float(step - committed) if rank == 0 else 0.0,
+        tally=tuple(tally),
+        bad=signals.bad_ranks(loss, rank=rank, world=io.group.world),
     )

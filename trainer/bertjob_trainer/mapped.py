@@ -7,11 +7,10 @@ Layout of a folder: ``ids`` int32 and ``types`` int8 of all tokens one after ano
 and ``meta.json``: labels, and what the targets are. Native byte order: the files never leave the machine.
 """
 
-import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from bertjob_tasks.task import Features
 from bertjob_trainer.data import Dataset
+from bertjob_trainer.locking import alone
 
 T = TypeVar("T")
 CHUNK: Final = 1024
@@ -41,8 +41,7 @@ class Encoded:
 
 def once(folder: Path, make: Callable[[], Encoded]) -> None:
     """Fill *folder* with what *make* gives, unless it is there; of several processes one does it and the others wait."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder.with_suffix(".lock")):
+    with alone(folder.with_suffix(".lock")):
         if folder.is_dir():
             return
         unfinished = folder.with_suffix(".unfinished")
@@ -106,11 +105,3 @@ def _meta(folder: Path) -> dict[str, Any]:
 def _map(path: Path, dtype: "np.dtype[Any]") -> NDArray[Any]:
     """Return the values of a file, in memory only where they are read; an empty file cannot be mapped."""
     return np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype=dtype)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock that no two processes of this machine hold; it ends with the process."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

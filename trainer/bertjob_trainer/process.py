@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -30,12 +29,7 @@ def main(env: Mapping[str, str], stop: Stop) -> int:
         given = settings.from_env(env)
         result = _train(given, env, stop)
     except Exception as error:  # noqa: BLE001  # the outermost frame: whatever it is becomes an exit code
-        code, failure = failures.judge(error, rank=rank)
-        is_bug = failure.reason == "WorkerCrashed"
-        _log.error("%s: %s", failure.reason, failure.message, exc_info=error if is_bug else None)
-        if env.get(names.RESULT_FILE_ENV):
-            results.write_failure(Path(env[names.RESULT_FILE_ENV]), Result(failure=failure))
-        return code
+        return failures.told(error, rank=rank, result_file=settings.result_file(env))
     if result is None:
         _log.info("stopped on request; the newest step is saved")
         return EVICTED

@@ -17,7 +17,7 @@ from bertjob_api.manifest import CorruptError
 from bertjob_api.termination import Result
 from bertjob_storage.protocol import NotFoundError, Storage, StorageError
 from bertjob_tasks.task import Array
-from bertjob_trainer import commits, evaluations, export
+from bertjob_trainer import commits, evaluations, export, language_evaluation
 from bertjob_trainer.checkpoint import Checkpoints
 from bertjob_trainer.evaluate import evaluate, outputs_of, scores_of
 from bertjob_trainer.evaluations import Watch
@@ -62,7 +62,7 @@ class Finished:
     trained: int
     """Optimizer steps that this process did."""
     outputs: Sequence[Array]
-    """Of the chosen model for each validation input."""
+    """Of the chosen model, as ``analysis.analyse`` wants them."""
     scores: Mapping[str, float]
     """Its metrics, those of the test examples as ``testAccuracy`` and so on."""
 
@@ -117,7 +117,9 @@ def finish(
     """Evaluate the chosen model in every process; *start* is the step that this process began with."""
     task = examples.task
     if task.hides:  # logits of a whole vocabulary for each token are not kept
-        outputs, found = list[Array](), dict(evaluate(chosen.model, examples.validation, task, machine))
+        validation = examples.validation
+        filled = language_evaluation.filled(chosen.model, validation.data, validation.features.gold.order, machine)
+        outputs, found = filled.outputs, dict(filled.scores)
     else:
         outputs = outputs_of(chosen.model, examples.validation, task, machine)
         found = dict(scores_of(examples.validation, outputs, task))
@@ -177,7 +179,8 @@ def _report(
         reasons=finished.reasons,
         analysis=found,
         texts=writing.texts(run.job, found, features.inputs, tokenizer=paths.model),
+        pieces=writing.pieces(run.job, found, tokenizer=paths.model),
         spec=writing.shown_spec(run.job),
         model=model,
-        environment=environment.facts(machine, records, run.digests, now=time.time()),
+        environment=environment.facts(machine.facts, records, run.digests, now=time.time()),
     )

@@ -9,7 +9,9 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from bertjob_api import layout
 from bertjob_api.digest import sha256_of
+from bertjob_api.job import BertJob
 from bertjob_api.manifest import MANIFEST
 from bertjob_storage import files, folders, parallel, uris
 from bertjob_storage.opening import open_storage
@@ -19,6 +21,18 @@ from bertjob_trainer import bert_config, hub
 
 _VOCABULARY: Final = "spec.model.vocabulary.source"
 _NAMES: Final = (bert_config.CONFIG, bert_config.INDEX, *tokenizer_files.NAMES)
+
+
+def model_uri(job: BertJob) -> str:
+    """Return where the job's model starts from, ``storage://`` resolved."""
+    return layout.resolve(job.spec.model.source, prefix=job.spec.storage.prefix)
+
+
+def data_uris(job: BertJob) -> dict[str, str]:
+    """Return where the job's data are, ``storage://`` resolved, by name: train, validation and perhaps test."""
+    data = job.spec.data
+    named = {"train": data.train, "validation": data.validation, "test": data.test}
+    return {name: layout.resolve(uri, prefix=job.spec.storage.prefix) for name, uri in named.items() if uri}
 
 
 def fetch_model(source: str, *, prefix: str, scratch: Path) -> None:

@@ -69,7 +69,7 @@ class TrainState:
     def restore(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         """Overwrite the state with a saved one of the same model, in place. Raises CorruptError for one of another model."""
         own = self.tensors()
-        _refuse_another_shape(own, tensors)
+        refuse_another_shape({name: tensor.shape for name, tensor in own.items()}, tensors)
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(tensors[name])
@@ -82,10 +82,15 @@ class TrainState:
         if "course" in meta:
             self.course = Course.from_json(meta["course"])
 
-    def stepped(self, samples: NDArray[np.int64], tally: Sequence[float], *, world: int) -> None:
-        """Say that the tensors contain one step more, and write down what it trained on (``Ledger.add``)."""
+    def stepped(self, samples: NDArray[np.int64], tally: Sequence[float], *, world: int, committed: int) -> None:
+        """
+        Say that the tensors contain one step more, and write down what it trained on (``Ledger.add``).
+
+        What led to the *committed* step is in storage, and is not kept here.
+        """
         self.step += 1
         self.ledger.add(samples, tally, step=self.step, world=world)
+        self.ledger.forget(committed)
 
     def fill(self, tensors: Mapping[str, Tensor] | None, step: int, *, group: Group) -> None:
         """
@@ -110,12 +115,13 @@ class TrainState:
             moments["step"].fill_(float(step))
 
 
-def _refuse_another_shape(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+def refuse_another_shape(own: Mapping[str, torch.Size], saved: Mapping[str, Tensor]) -> None:
+    """Raise CorruptError for *saved* tensors that are not of these names and shapes."""
     hint = "it belongs to another model; remove it, or train under another name"
     if own.keys() != saved.keys():
         odd = sorted(own.keys() ^ saved.keys())
         raise CorruptError(f"checkpoint: has other tensors than the model, such as {', '.join(odd[:3])}; {hint}")
-    for name, tensor in own.items():
-        if tensor.shape != saved[name].shape:
-            got, expected = tuple(saved[name].shape), tuple(tensor.shape)
+    for name, shape in own.items():
+        if shape != saved[name].shape:
+            got, expected = tuple(saved[name].shape), tuple(shape)
             raise CorruptError(f"checkpoint: {name} has shape {got}, the model's is {expected}; {hint}")

@@ -1,6 +1,5 @@
 """What a worker does before it asks for its first place, so that those that train do not wait for it."""
 
-import fcntl
 import logging
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ import torch
 
 from bertjob_trainer import inputs, training
 from bertjob_trainer.group import Alone
+from bertjob_trainer.locking import alone
 from bertjob_trainer.machine import Machine
 from bertjob_trainer.memory import Memory
 from bertjob_trainer.settings import Settings
@@ -44,10 +44,8 @@ def warm_up(given: Settings, stop: Stop, memory: Memory, *, device: torch.device
 
 def once(folder: Path, work: Callable[[], None], *, key: str) -> None:
     """Do *work* in one of the processes that call this with the same folder and key; the others wait until it is done."""
-    folder.mkdir(parents=True, exist_ok=True)
     done = folder / ".done"
-    with (folder / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # given back by the kernel when its holder is killed
+    with alone(folder / ".lock"):
         if not (done.is_file() and done.read_text() == key):
             work()
             done.write_text(key)

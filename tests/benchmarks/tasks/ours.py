@@ -7,7 +7,7 @@ from benchmarks.tasks.runs import Run, tell
 from benchmarks.tasks.works import Prepared
 from support.learning import io_of
 
-from bertjob_trainer import loop, training
+from bertjob_trainer import building, loop, training
 from bertjob_trainer.evaluate import evaluate
 from bertjob_trainer.machine import Machine
 from bertjob_trainer.state import TrainState
@@ -17,7 +17,7 @@ def train(prepared: Prepared, *, seed: int, machine: Machine) -> Run:
     """Train with a seed and evaluate."""
     job, examples = prepared.seeded(seed), prepared.examples
     torch.manual_seed(seed)
-    model = training.build_model(job, prepared.paths, examples, config=prepared.config).to(machine.device)
+    model = building.build_model(job, prepared.paths, examples, config=prepared.config).to(machine.device)
     state = TrainState.start(model, weight_decay=job.spec.training.weight_decay)
     config = training._plan(job.spec.training, examples, machine)  # just what jobs train with
     total = config.order.total_steps

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from support import workers
 from support.progress import ProgressServer
 
@@ -14,11 +16,12 @@ from bertjob_api.termination import EVICTED, OK, Result
 from bertjob_storage.uris import path_of
 
 
-def a_watched_job(folder: Path) -> dict[str, Any]:
+def a_watched_job(folder: Path, **training: Any) -> dict[str, Any]:
     """Return a job that is good long before its last of 100 epochs."""
     return workers.a_toy_job(
         folder,
         epochs=100,
+        **training,
         earlyStopping={"patience": 3},
         checkpoint={"every": "5 steps", "keep": 1, "best": "accuracy"},
     )
@@ -61,6 +64,34 @@ def test_best_model_survives_a_kill_and_retention(tmp_path: Path) -> None:
     assert f"step-{result.steps:08d}" in kept
     assert len(kept) == 2
     _each_step_stands_once(path_of(result.artifact.uri).parents[1], last=result.steps + 3 * 8)
+
+
+@pytest.mark.slow  # three trainings, two of them of two processes
+def test_best_model_is_the_same_one_of_a_model_that_is_cut(tmp_path: Path) -> None:
+    """Evaluated on the way, stopped early and published from an older checkpoint: cut by tensor or fsdp as in one process."""
+    found = {}
+    for name, world in (("data", 1), ("tensor", 2), ("fsdp", 2)):
+        folder = tmp_path / name
+        folder.mkdir()
+        ended = workers.run(folder, a_watched_job(folder, dropout=0.0, parallelism={name: world}), world=world)
+        assert [code for code, _ in ended] == [OK] * world, ended
+        found[name] = workers.result_of(folder)
+
+    expected = found.pop("data")
+    assert expected.details
+    for name, result in found.items():
+        assert (result.steps, result.details) == (expected.steps, expected.details), name
+        assert result.metrics == pytest.approx(expected.metrics, abs=1e-3), name
+        for tensor, value in _weights(expected).items():
+            if not tensor.endswith("key.bias"):  # its gradient is rounding only
+                torch.testing.assert_close(
+                    _weights(result)[tensor], value, atol=1e-3, rtol=1e-3, msg=f"{name}: {tensor}"
+                )
+
+
+def _weights(result: Result) -> dict[str, torch.Tensor]:
+    assert result.artifact is not None
+    return load_file(path_of(result.artifact.uri) / "model.safetensors")
 
 
 def _each_step_stands_once(job_root: Path, *, last: int) -> None:

@@ -25,19 +25,18 @@ WORKER = Path(__file__).with_name("parallel_worker.py")
 @pytest.mark.slow
 def test_every_strategy_trains_as_one_process_does(tmp_path: Path) -> None:
     """Twenty losses, the whole state halfway, and what another strategy resumes from it are those of one process."""
-    env = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("operator", "trainer", "tests")),
-        "OMP_NUM_THREADS": "1",
-    }
-
     done = subprocess.run(
-        [sys.executable, str(WORKER), str(tmp_path)], env=env, capture_output=True, text=True, check=False, timeout=240
+        [sys.executable, str(WORKER), str(tmp_path)],
+        env=_env(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
     )
 
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "found.json").read_text())
-    assert len(found) == 10
+    assert len(found) == 14
     for name, each in found.items():
         rounding = 100 if "bf16" in name else 1
         assert each["losses"] < 1e-4 * rounding, name
@@ -89,3 +88,24 @@ def _stop_after_a_step(folder: Path, job: dict[str, Any]) -> None:
         both[1].send_signal(signal.SIGTERM)
         logs = [worker.communicate(timeout=120)[1] for worker in both]
     assert [worker.returncode for worker in both] == [EVICTED, EVICTED], logs
+
+
+@pytest.mark.slow  # torch's strategies take seconds to load, twice
+@pytest.mark.parametrize("ends", [0, 3], ids=["the store's", "another one"])
+def test_loss_while_the_grid_is_formed_is_a_loss(ends: int) -> None:
+    """Processes that wait for a lost one to form their groups are told so once they are broken off, and do not wait for minutes."""
+    worker = WORKER.with_name("grid_worker.py")
+
+    done = subprocess.run(
+        [sys.executable, str(worker), str(ends)], env=_env(), capture_output=True, text=True, check=False, timeout=120
+    )
+
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+def _env() -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("operator", "trainer", "tests")),
+        "OMP_NUM_THREADS": "1",
+    }

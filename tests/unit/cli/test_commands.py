@@ -65,7 +65,7 @@ def test_report_is_copied_from_beside_the_model(tmp_path: Path, capsys: pytest.C
     assert target.read_text() == "<p>"
     code, _, error = _run(capsys, "report", f"file://{tmp_path}/other", "-o", str(target))
     assert code == 2
-    assert "other.report.html: there is no report; only a BertJob's own training writes one" in error
+    assert "other.report.html: there is no report; the training of a BertJob writes one" in error
 
 
 def test_answers_come_one_a_line(server: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,13 +5,16 @@ import torch
 from support.learning import a_dataset, a_state
 from torch.testing import assert_close
 
+from bertjob_api.manifest import CorruptError
 from bertjob_api.spec import Parallelism
 from bertjob_tasks.errors import UnsupportedError
 from bertjob_trainer import attention
 from bertjob_trainer.dropout import keep_mask
-from bertjob_trainer.group import is_of_a_peer
+from bertjob_trainer.group import Alone, is_of_a_peer
 from bertjob_trainer.parallel import pipeline, starting
 from bertjob_trainer.parallel.axes import Axes, axes_of
+from bertjob_trainer.parallel.shards import layout_of
+from bertjob_trainer.parallel.split_state import SplitState
 
 CPU = torch.device("cpu")
 
@@ -80,7 +83,7 @@ def test_micro_batches_that_flow_together_have_one_shape() -> None:
     """Rows and tokens of fill are masked, but for one token each, without which attention would not be a number."""
     data = a_dataset()
     batches = [data.batch(samples, device=CPU) for samples in (data.lengths.argsort()[-2:], data.lengths.argsort()[:1])]
-    shape = pipeline.shape_of([batch.ids.shape[1] for batch in batches], rows=2, stages=4)
+    shape = pipeline.shape_of([batch.ids.shape[1] for batch in batches], rows=2, stages=4, most=64)
 
     inputs = pipeline.stacked(batches, shape, device=CPU)
 
@@ -92,6 +95,27 @@ def test_micro_batches_that_flow_together_have_one_shape() -> None:
         *[1] * 5,
     ]
     assert_close(inputs["ids"][2][: data.lengths.min()], batches[1].ids[0])
+
+
+def test_lengths_are_not_rounded_up_past_the_position_table() -> None:
+    """A model with 13 positions takes texts of 13 tokens; 16 it could not embed."""
+    shape = pipeline.shape_of([11, 13], rows=2, stages=2, most=13)
+    assert shape.length == 13
+
+
+@pytest.mark.parametrize("change", ["shape", "name"])
+def test_parts_are_not_cut_from_another_models_checkpoint(change: str) -> None:
+    """A process that holds parts refuses tensors of another shape or name as one that holds all does."""
+    model, axes = a_state(dropout=0.0).model, Axes(data=1, fsdp=1, pipeline=1, tensor=1)
+    layout = layout_of(model, axes=axes, spot=axes.spot(0), holders=pipeline.holders(model, stages=1))
+    state = SplitState.of(model, layout, group=Alone(), grid=None, weight_decay=0.0, device=CPU)  # type: ignore[arg-type]  # not asked
+    saved = state.gathered()
+    taken = saved.pop("model.classifier.weight")
+    saved["model.classifier.weight" if change == "shape" else "model.other"] = taken[:1]
+
+    with pytest.raises(CorruptError, match="belongs to another model"):
+        state.fill(saved, 3, group=Alone())
+    assert state.step == 0
 
 
 def test_dropout_of_heads_does_not_depend_on_who_computes_them() -> None:

@@ -1,5 +1,6 @@
 """Models of a Hugging Face hub, against a stub of one."""
 
+import resource
 import socket
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from support import hub_stub
 from support.models import a_model_folder
 
-from bertjob_storage.protocol import StorageError
+from bertjob_storage.protocol import FullError, StorageError
 from bertjob_tasks.errors import DataError
 from bertjob_trainer import hub, sources
 
@@ -75,3 +76,15 @@ def test_absent_models_are_the_users_and_a_silent_hub_is_not(model: Path, tmp_pa
         address = {"HF_ENDPOINT": f"http://127.0.0.1:{taken.getsockname()[1]}"}
         with pytest.raises(StorageError, match="does not answer"):
             hub.fetch("hf://org/name", tmp_path / "a", wanted=sources.is_model_file, env=address)
+
+
+def test_full_disk_is_not_a_silent_hub(model: Path, tmp_path: Path) -> None:
+    """A file that cannot be written here says so; the hub has answered."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with hub_stub.running(model, name="org/name") as stub:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        try:
+            with pytest.raises(FullError, match="no space left"):
+                hub.fetch("hf://org/name", tmp_path / "a", wanted=sources.is_model_file, env=env(stub))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)

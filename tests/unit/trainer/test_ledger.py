@@ -8,6 +8,7 @@ import pytest
 import torch
 from support.learning import Saved, a_dataset, a_state, an_order, io_of
 
+from bertjob_api.progress import Committed
 from bertjob_cli import main
 from bertjob_storage.local import LocalStorage
 from bertjob_trainer import ledger, ledger_files, loop, optim, order
@@ -98,12 +99,27 @@ def test_training_writes_what_it_did() -> None:
     assert all(entry.is_proven for entry in unbroken)
 
 
-def test_memory_holds_what_may_not_be_in_storage_yet() -> None:
-    """Entries are forgotten once later saves have followed theirs, and not before."""
-    found = a_ledger(10)
-    for step in (2, 4, 6, 8):
-        found.note_save(step)
-    assert [entry.step for entry in found.entries] == [5, 6, 7, 8, 9, 10]
+@pytest.mark.parametrize("reaches_storage", [False, True])
+def test_memory_holds_what_is_not_in_storage(reaches_storage: bool) -> None:
+    """While no upload succeeds, the next save tells every step from the first; once one does, what led to it is forgotten."""
+    data = a_dataset()
+    plan = an_order(data, epochs=2)
+    schedule = optim.Schedule(peak=1e-3, total_steps=plan.total_steps, warmup_ratio=0.2)
+    config = loop.TrainConfig(order=plan, schedule=schedule, seed=3, dtype=torch.float32)
+    saved, state = Saved(), a_state(dropout=0.0)
+
+    def stored(step: loop.Step) -> None:
+        if reaches_storage and step.step % 2 == 0:
+            saved.committed = Committed(step=step.step, uri="", time=0.0)
+
+    loop.train(config, state, data, io_of(saves=saved, cadence=parse("2 steps"), report=stored))
+
+    newest = saved.records[-1]
+    (piece,) = (ledger.decode(content) for name, content in newest.items() if name != ledger.HEAD)
+    last = plan.total_steps - 2
+    assert [entry.step for entry in piece.entries] == list(range(last - 1 if reaches_storage else 1, last + 1))
+    kept = [entry.step for entry in state.ledger.entries]
+    assert kept == list(range(last + 1 if reaches_storage else 1, plan.total_steps + 1))
 
 
 def written(folder: Path, pieces: list[Ledger]) -> str:

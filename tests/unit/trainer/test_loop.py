@@ -14,8 +14,9 @@ from bertjob_trainer import loop, optim
 from bertjob_trainer.cadence import parse
 from bertjob_trainer.data import Dataset
 from bertjob_trainer.group import PeerLostError
-from bertjob_trainer.loop import NonFiniteLossError, TrainConfig
+from bertjob_trainer.loop import TrainConfig
 from bertjob_trainer.parallel.strategy import dropout_seed
+from bertjob_trainer.signals import NonFiniteLossError
 from bertjob_trainer.state import TrainState
 
 CPU = torch.device("cpu")

@@ -142,7 +142,7 @@ def test_evaluation_adds_up() -> None:
     held = Dataset(data.ids, data.type_ids, data.offsets, targets, pad_id=0, per_token=True)
     model = masked_heads.build(a_config(), seed=4, with_order=True)
     machine = Machine(group=Alone(), device=CPU, dtype=torch.float32)
-    found = language_evaluation.evaluate(model, held, orders, machine)
+    found = language_evaluation.filled(model, held, orders, machine).scores
 
     hits, loss, count = 0, 0.0, 0
     for sample in range(len(held)):

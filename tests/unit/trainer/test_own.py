@@ -69,6 +69,22 @@ def test_half_written_checkpoint_is_gone_after_a_kill(tmp_path: Path, opened: tu
     assert not (tmp_path / "a" / "checkpoint-20").exists()
 
 
+def test_checkpoint_that_says_it_is_unfinished_is_none(tmp_path: Path, opened: tuple[Storage, str]) -> None:
+    """While the script's own mark stands in a folder it is never copied, however still it lies; without the mark it is."""
+    source = Mirror(*opened, tmp_path / "a", keep=2)
+    source.restore()
+    save(tmp_path / "a", "checkpoint-10")
+    (tmp_path / "a" / "checkpoint-10" / mirror.UNFINISHED).write_text("in progress")
+    for _ in range(3):
+        source.look()
+    source.finish()
+    assert restored(opened, tmp_path / "b") == []
+    (tmp_path / "a" / "checkpoint-10" / mirror.UNFINISHED).unlink()
+    source.finish()
+
+    assert restored(opened, tmp_path / "b") == ["checkpoint-10"]
+
+
 def test_written_again_and_removed(tmp_path: Path, opened: tuple[Storage, str]) -> None:
     """The newest content of a name counts, what the script removed goes, and no file without a manifest stays."""
     source = Mirror(*opened, tmp_path / "a", keep=2)

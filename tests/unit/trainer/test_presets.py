@@ -13,8 +13,8 @@ from bertjob_tasks.encoding import Encoder
 from bertjob_tasks.errors import ModelFolderError, UnsupportedError
 from bertjob_trainer import bert_config, inputs
 from bertjob_trainer.bert_config import BertConfig
+from bertjob_trainer.building import build_model
 from bertjob_trainer.inputs import Paths
-from bertjob_trainer.training import build_model
 
 
 def a_preset_job(folder: Path, name: str = "bert-tiny", **vocabulary: object) -> BertJob:

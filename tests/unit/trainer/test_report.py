@@ -17,8 +17,8 @@ from bertjob_tasks import registry
 from bertjob_tasks.encoding import Encoded
 from bertjob_tasks.task import IGNORED, Features
 from bertjob_trainer.course import Course
-from bertjob_trainer.report import analysis, charts, environment, page, writing
-from bertjob_trainer.report.analysis import Analysis, Mistake
+from bertjob_trainer.report import analysis, charts, environment, page, parts, writing
+from bertjob_trainer.report.findings import Analysis, Mistake
 
 LABELS = ("bad", "good")
 
@@ -129,6 +129,7 @@ def a_report(**changes: Any) -> page.Report:
         chosen=2,
         reasons=("the model is that of step 2, the best by accuracy",),
         analysis=found,
+        pieces={},
         texts={1: "a <script>alert(1)</script> text"},
         spec={"model": {"source": "<b>"}},
         model="s3://b/models/x",
@@ -220,4 +221,4 @@ def test_durations(seconds: float, text: str) -> None:
 )
 def test_words(name: str, text: str) -> None:
     """Names of metrics are spelled for people."""
-    assert page.words(name) == text
+    assert parts.words(name) == text

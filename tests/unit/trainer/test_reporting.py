@@ -18,9 +18,10 @@ from bertjob_tasks.errors import DataError, ModelFolderError, UnsupportedError
 from bertjob_trainer import failures, reporting, results
 from bertjob_trainer.checkpoint import FencedError
 from bertjob_trainer.group import Alone, PeerLostError
-from bertjob_trainer.loop import NonFiniteLossError, Step
+from bertjob_trainer.loop import Step
 from bertjob_trainer.meter import Meter
 from bertjob_trainer.reporting import Reporter
+from bertjob_trainer.signals import NonFiniteLossError
 
 
 def a_meter(**fields: int | None) -> Meter:

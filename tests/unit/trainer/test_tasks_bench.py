@@ -15,7 +15,7 @@ from benchmarks.tasks.works import WORKS, Prepared, Work
 from support.task_jobs import TOYS, a_task_job
 
 from bertjob_api.job import parse_job
-from bertjob_trainer import bert_config, inputs, training
+from bertjob_trainer import bert_config, building, inputs
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.evaluate import evaluate, outputs_of
 from bertjob_trainer.group import Alone
@@ -141,7 +141,7 @@ def test_same_weights_are_judged_alike(tmp_path: Path, kind: str) -> None:
     """The peer's model with our weights answers the held-out data as ours does, and its loss is that of our rows."""
     prepared = _a_toy(tmp_path, kind)
     task, examples = prepared.examples.task, prepared.examples
-    mine = training.build_model(prepared.job, prepared.paths, examples, config=prepared.config)
+    mine = building.build_model(prepared.job, prepared.paths, examples, config=prepared.config)
     theirs = peer.model_of(prepared)
     missing, unexpected = theirs.load_state_dict(mine.state_dict(), strict=False)
     assert not unexpected

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +20,13 @@ from bertjob_api.job import BertJob, parse_job
 from bertjob_api.termination import EVICTED, OK, Result
 from bertjob_storage.opening import open_storage
 from bertjob_storage.protocol import Storage
-from bertjob_trainer import commits, results
-from bertjob_trainer.own import model, places
+from bertjob_trainer import commits, results, settings
+from bertjob_trainer.own import following, model, places, report
+from bertjob_trainer.own.following import Following
 from bertjob_trainer.own.mirror import Mirror
 from bertjob_trainer.own.places import Inputs, Places
 from bertjob_trainer.own.script import Script
+from bertjob_trainer.report import writing
 
 _log = logging.getLogger(__name__)
 _POLL_S: Final = 1.0
@@ -38,6 +41,8 @@ class Run:
     uri: str
     storage: Storage
     inputs: Inputs
+    digests: Mapping[str, str]
+    """sha256 of each input and of the script."""
 
 
 def main() -> int:
@@ -51,12 +56,7 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001  # the outermost frame: whatever it is becomes an exit code
         from bertjob_trainer import failures  # noqa: PLC0415  # loads torch
 
-        code, failure = failures.judge(error, rank=int(rank))
-        is_bug = failure.reason == "WorkerCrashed"
-        _log.error("%s: %s", failure.reason, failure.message, exc_info=error if is_bug else None)
-        if env.get(names.RESULT_FILE_ENV):
-            results.write_failure(Path(env[names.RESULT_FILE_ENV]), Result(failure=failure))
-        return code
+        return failures.told(error, rank=int(rank), result_file=settings.result_file(env))
     if code < 0:  # end as the script did, so that whoever watches sees the signal
         with contextlib.suppress(OSError):  # SIGKILL has no handler to be reset
             signal.signal(-code, signal.SIG_DFL)
@@ -87,14 +87,30 @@ def work(command: Sequence[str], env: Mapping[str, str], script: Script) -> int:
     shutil.rmtree(here.output, ignore_errors=True)
     here.output.mkdir(parents=True)
     places.mark(here.marker(env), is_done=False)
-    code = script.run(command, handed(env, here, run.inputs), meanwhile=mirror.look if rank == 0 else lambda: None)
+    followed = _following(run, env) if rank == 0 else None
+    code = script.run(command, handed(env, here, run.inputs), meanwhile=partial(_look, mirror, followed))
+    if followed is not None:
+        followed.close()
     if script.is_stopped:  # a script that stops cleanly ends with 0 too, with a model that is not trained to its end
-        if rank == 0 and code >= 0:  # killed by a signal, it may have been writing
+        if followed is not None and code >= 0:  # killed by a signal, it may have been writing
             mirror.finish()
         return EVICTED
     if code != OK:
         return code
-    return _after(run, here, env, mirror, rank=rank)
+    return _after(run, here, env, mirror, followed)
+
+
+def _look(mirror: Mirror, followed: Following | None) -> None:
+    """Copy checkpoints and follow the script; None: the process of rank 0 does."""
+    if followed is not None:
+        mirror.look()
+        followed.look()
+
+
+def _following(run: Run, env: Mapping[str, str]) -> Following:
+    url = env.get(names.PROGRESS_URL_ENV)
+    ask = following.ask_at(url) if url else None
+    return Following(run.storage, run.uri, local=settings.records_of(env, run.job), ask=ask)
 
 
 def handed(env: Mapping[str, str], here: Places, inputs: Inputs) -> dict[str, str]:
@@ -108,22 +124,28 @@ def handed(env: Mapping[str, str], here: Places, inputs: Inputs) -> dict[str, st
 
 
 def _run_of(job: BertJob, inputs: Inputs, command: Sequence[str]) -> Run:
-    name = layout.run_id(job, places.digests(job, inputs, command))
+    digests = places.digests(job, inputs, command)
+    name = layout.run_id(job, digests)
     storage = open_storage(job.spec.storage.prefix)
-    return Run(job=job, id=name, uri=f"{layout.job_root(job)}/{name}", storage=storage, inputs=inputs)
+    return Run(job=job, id=name, uri=f"{layout.job_root(job)}/{name}", storage=storage, inputs=inputs, digests=digests)
 
 
-def _after(run: Run, here: Places, env: Mapping[str, str], mirror: Mirror, *, rank: int) -> int:
-    """Publish what the script of rank 0 left, and give every pod that result; a script may have told its own."""
+def _after(run: Run, here: Places, env: Mapping[str, str], mirror: Mirror, followed: Following | None) -> int:
+    """Publish what the script of rank 0 left (*followed*), and give every pod that result; a script may have told its own."""
     target = Path(env[names.RESULT_FILE_ENV])
     if target.exists() and termination.decode(target.read_text(errors="replace")) is not None:
         return OK
-    if rank == 0:
+    if followed is not None:
         mirror.finish()
         with tempfile.TemporaryDirectory(prefix="bertjob-model-") as folder:
             manifest = model.collect(run.job, here.output, Path(folder), run=run.id, source=run.inputs.model)
             artifact = commits.publish(run.storage, run.job, Path(folder), manifest)
-        commits.commit(run.storage, run.uri, Result(artifact=artifact, metrics=model.metrics(here.output)))
+        metrics = model.metrics(here.output)
+        commits.commit(run.storage, run.uri, Result(artifact=artifact, metrics=metrics))
+        told = report.of_script(
+            run.job, artifact, followed, digests=run.digests, metrics=metrics or {}, now=time.time()
+        )
+        writing.put(run.storage, artifact, told)
     # Whoever watches ends this process when rank 0 fails instead.
     while (found := commits.committed(run.storage, run.uri)) is None:
         time.sleep(_POLL_S)

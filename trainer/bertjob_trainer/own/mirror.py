@@ -21,6 +21,8 @@ from bertjob_api.manifest import MANIFEST, CorruptError, FileEntry
 from bertjob_storage import folders, parallel, uris
 from bertjob_storage.protocol import NotFoundError, Storage, StorageError
 
+UNFINISHED: Final = "checkpoint-is-incomplete.txt"
+"""While a folder holds this file, it is no checkpoint (Source: transformers 5, ``trainer_jit_checkpoint``)."""
 LOOK_S: Final = 2.0
 """Time in which a folder must not change to count as complete; far longer than the pause between two files of one save."""
 
@@ -166,9 +168,11 @@ class Mirror:
 
 
 def _signature(folder: Path) -> _Signature:
-    """Return names, sizes and times of all files; () while there is none, or while they vanish."""
+    """Return names, sizes and times of all files; () while there is none, while they vanish, or while the script says so."""
     try:
         found = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
     except FileNotFoundError:
+        return ()
+    if any(path == folder / UNFINISHED for path, _ in found):
         return ()
     return tuple((str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns) for path, stat in found)

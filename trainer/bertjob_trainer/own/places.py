@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bertjob_api import layout, names
+from bertjob_api import names
 from bertjob_api.digest import sha256_of
 from bertjob_api.job import BertJob
 from bertjob_storage import files, uris
@@ -67,18 +67,19 @@ def places_of(env: Mapping[str, str]) -> Places:
 
 def fetch(job: BertJob, root: Path) -> None:
     """Copy remote inputs below *root*; raises DataError and StorageError."""
-    for name, uri in _data(job).items():
+    for name, uri in sources.data_uris(job).items():
         sources.fetch_data(uri, scratch=root / name)
     if not _is_left_to_script(job):
-        sources.fetch_model(_source(job), prefix=job.spec.storage.prefix, scratch=root / "model")
+        sources.fetch_model(sources.model_uri(job), prefix=job.spec.storage.prefix, scratch=root / "model")
 
 
 def located(job: BertJob, root: Path) -> Inputs:
     """Return where the inputs lie once they are fetched; raises DataError."""
     data = {
-        name: sources.data_path(uri, field=f"spec.data.{name}", scratch=root / name) for name, uri in _data(job).items()
+        name: sources.data_path(uri, field=f"spec.data.{name}", scratch=root / name)
+        for name, uri in sources.data_uris(job).items()
     }
-    model = None if _is_left_to_script(job) else sources.model_folder(_source(job), scratch=root / "model")
+    model = None if _is_left_to_script(job) else sources.model_folder(sources.model_uri(job), scratch=root / "model")
     return Inputs(data=data, model=model)
 
 
@@ -86,7 +87,11 @@ def digests(job: BertJob, inputs: Inputs, command: Sequence[str]) -> dict[str, s
     """Return the sha256 of each input and of the script, as ``layout.run_id`` wants them: a changed script is another run."""
     data = {name: sources.digest(rows.files(path, job.spec.data.format)) for name, path in inputs.data.items()}
     data.pop("test", None)
-    model = sources.digest(sources.model_files(inputs.model)) if inputs.model else sha256_of(_source(job).encode())
+    model = (
+        sources.digest(sources.model_files(inputs.model))
+        if inputs.model
+        else sha256_of(sources.model_uri(job).encode())
+    )
     script = Path(command[0])
     return {**data, "model": model, **({"script": files.sha256_of(script)} if script.is_file() else {})}
 
@@ -110,14 +115,4 @@ def await_mark(path: Path, *, is_stopped: Callable[[], bool]) -> bool:
 
 
 def _is_left_to_script(job: BertJob) -> bool:
-    return uris.scheme_of(_source(job)) in _LEFT_TO_SCRIPT
-
-
-def _source(job: BertJob) -> str:
-    return layout.resolve(job.spec.model.source, prefix=job.spec.storage.prefix)
-
-
-def _data(job: BertJob) -> dict[str, str]:
-    data = job.spec.data
-    named = {"train": data.train, "validation": data.validation, "test": data.test}
-    return {name: layout.resolve(uri, prefix=job.spec.storage.prefix) for name, uri in named.items() if uri}
+    return uris.scheme_of(sources.model_uri(job)) in _LEFT_TO_SCRIPT

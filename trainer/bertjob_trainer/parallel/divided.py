@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from bertjob_trainer.group import Group, peers_blamed
 from bertjob_trainer.order import dealt
-from bertjob_trainer.parallel.axes import Axes, Spot
 from bertjob_trainer.parallel.sharded import summed
-from bertjob_trainer.parallel.strategy import Arithmetic, Work, backward
+from bertjob_trainer.parallel.strategy import Passes, Work, backward
 
 
 class SumsAndClips(Protocol):
@@ -49,14 +48,8 @@ class Divided:
             return self._passes(work)
 
 
-class Passes:
+class SharedPasses(Passes):
     """Forward and backward of micro-batches whose layers other processes compute along."""
-
-    def __init__(self, model: Any, axes: Axes, spot: Spot, arithmetic: Arithmetic) -> None:
-        self._model = model
-        self._axes = axes
-        self._spot = spot
-        self._arithmetic = arithmetic
 
     def __call__(self, work: Work) -> float:
         """Add the gradients of this copy's micro-batches; the first process of the copy returns their share of the loss."""

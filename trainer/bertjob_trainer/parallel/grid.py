@@ -7,7 +7,7 @@ from typing import Any, Final
 import torch
 from torch.distributed.device_mesh import DeviceMesh
 
-from bertjob_trainer.group import Group, connecting
+from bertjob_trainer.group import Group, connecting, peers_blamed
 from bertjob_trainer.parallel.axes import NAMES, Axes
 
 _TURNS: Final = itertools.count()
@@ -36,9 +36,15 @@ class Grid:
 
 
 def grid_of(axes: Axes, *, device: torch.device, group: Group) -> Grid:
-    """Return the grid of the processes of *group*, which all call this; those that look on have no place in it."""
+    """
+    Return the grid of the processes of *group*, which all call this; those that look on have no place in it.
+
+    Raises:
+        PeerLostError: a process was lost meanwhile, or the group was broken off.
+
+    """
     turn = next(_TURNS)
     ranks = torch.arange(axes.data * axes.ways).reshape(axes.shape)
-    with connecting(group):
+    with connecting(group), peers_blamed():
         mesh = DeviceMesh(device.type, ranks, mesh_dim_names=tuple(f"{name}-{turn}" for name in NAMES))
     return Grid(mesh=mesh, turn=turn)

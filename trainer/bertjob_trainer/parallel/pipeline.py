@@ -122,7 +122,7 @@ class Shape:
     length: int
 
 
-def shape_of(lengths: Sequence[int], *, rows: int, stages: int) -> Shape:
+def shape_of(lengths: Sequence[int], *, rows: int, stages: int, most: int) -> Shape:
     """
     Return the common shape of micro-batches.
 
@@ -130,10 +130,11 @@ def shape_of(lengths: Sequence[int], *, rows: int, stages: int) -> Shape:
         lengths: tokens of each; none: they are all fill.
         rows: of a full micro-batch.
         stages: at least so many micro-batches flow, which 1F1B needs.
+        most: positions that the model has.
 
     """
     longest = max(lengths, default=1)
-    return Shape(count=max(stages, len(lengths)), rows=rows, length=-(-longest // _ROUND) * _ROUND)
+    return Shape(count=max(stages, len(lengths)), rows=rows, length=min(-(-longest // _ROUND) * _ROUND, most))
 
 
 def stacked(batches: Sequence[Batch], shape: Shape, *, device: torch.device) -> Mapping[str, Tensor]:
@@ -176,6 +177,7 @@ class Passes:
         self._arithmetic = arithmetic
         self._group = group
         self._width = model.bert.encoder.layer[0].output.dense.out_features
+        self._positions = model.bert.embeddings.position_embeddings.num_embeddings
         self._is_last = spot.pipeline == axes.pipeline - 1
         self._stage = Stage(model, arithmetic, is_last=self._is_last, salt=spot.pipeline)
         self._made: tuple[Shape, Any] | None = None
@@ -188,7 +190,8 @@ class Passes:
         seeds = [dropout_seed(self._arithmetic.seed, work.step, index) for index in mine]
         self._stage.flow = Flow(batches=batches, seeds=seeds, num_targets=work.num_targets)
         rows = max(len(samples) for samples in work.micro_batches)
-        shape = shape_of([batch.ids.shape[1] for batch in batches], rows=rows, stages=self._axes.pipeline)
+        lengths = [batch.ids.shape[1] for batch in batches]
+        shape = shape_of(lengths, rows=rows, stages=self._axes.pipeline, most=self._positions)
         inputs = stacked(batches, shape, device=device)
         losses: list[Tensor] = []
         self._schedule(shape).step(

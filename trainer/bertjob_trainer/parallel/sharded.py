@@ -15,9 +15,9 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from bertjob_trainer.group import Group
 from bertjob_trainer.order import dealt
-from bertjob_trainer.parallel.axes import Axes, Spot
+from bertjob_trainer.parallel.axes import Spot
 from bertjob_trainer.parallel.shards import Part
-from bertjob_trainer.parallel.strategy import Arithmetic, Work, backward
+from bertjob_trainer.parallel.strategy import Passes, Work, backward
 
 
 def cut(model: Any, mesh: Any, *, sums: torch.dtype) -> None:
@@ -30,14 +30,8 @@ def cut(model: Any, mesh: Any, *, sums: torch.dtype) -> None:
         module.set_force_sum_reduction_for_comms(enable=True)
 
 
-class Passes:
+class ShardedPasses(Passes):
     """Forward and backward of a process's micro-batches."""
-
-    def __init__(self, model: Any, axes: Axes, spot: Spot, arithmetic: Arithmetic) -> None:
-        self._model = model
-        self._axes = axes
-        self._spot = spot
-        self._arithmetic = arithmetic
 
     def __call__(self, work: Work) -> float:
         """

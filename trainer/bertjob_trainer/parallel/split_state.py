@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,9 @@ from bertjob_trainer import optim
 from bertjob_trainer.group import Group
 from bertjob_trainer.parallel.grid import Grid
 from bertjob_trainer.parallel.shards import Layout, Part, gather, parts_of, spread
-from bertjob_trainer.state import MOMENTS, TrainState
+from bertjob_trainer.state import MOMENTS, TrainState, refuse_another_shape
+
+_KINDS: Final = ("model", *(f"optimizer.{moment}" for moment in MOMENTS))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,17 +49,20 @@ class SplitState(TrainState):
         found: dict[str, Tensor] = {}
         for name in self.layout.shapes:
             kinds = self._kinds(name)
-            for kind in ("model", *(f"optimizer.{moment}" for moment in MOMENTS)):
+            for kind in _KINDS:
                 whole = self._gather(name, kinds.get(kind))
                 if whole is not None:
                     found[f"{kind}.{name}"] = whole.cpu()
         return found
 
     def fill(self, tensors: Mapping[str, Tensor] | None, step: int, *, group: Group) -> None:
-        """Cut rank 0's whole tensors into everybody's parts; the others pass None."""
+        """Cut rank 0's whole tensors into everybody's parts; the others pass None. Raises CorruptError for another model's."""
+        if tensors is not None:
+            shapes = self.layout.shapes.items()
+            refuse_another_shape({f"{kind}.{name}": shape for name, shape in shapes for kind in _KINDS}, tensors)
         for name, shape in self.layout.shapes.items():
             kinds = self._kinds(name)
-            for kind in ("model", *(f"optimizer.{moment}" for moment in MOMENTS)):
+            for kind in _KINDS:
                 given = tensors[f"{kind}.{name}"] if tensors is not None else None
                 whole = spread(given, shape, group=group, device=self.device)
                 if name in self.parts:

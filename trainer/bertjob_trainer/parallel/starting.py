@@ -86,7 +86,7 @@ def strategy_of(state: TrainState, *, group: Group, arithmetic: Arithmetic, num_
     if not state.is_split:
         return Replicated(state.model, group, arithmetic, num_flags=num_flags)
     from bertjob_trainer.parallel import pipeline, sharded  # noqa: PLC0415
-    from bertjob_trainer.parallel.divided import Divided, Onlooker, Passes  # noqa: PLC0415
+    from bertjob_trainer.parallel.divided import Divided, Onlooker, SharedPasses  # noqa: PLC0415
     from bertjob_trainer.parallel.split_gradients import SplitGradients  # noqa: PLC0415
     from bertjob_trainer.parallel.split_state import SplitState  # noqa: PLC0415
 
@@ -96,7 +96,7 @@ def strategy_of(state: TrainState, *, group: Group, arithmetic: Arithmetic, num_
         return Onlooker(group, device=state.device)
     if axes.fsdp > 1:
         return Divided(
-            sharded.Passes(state.model, axes, spot, arithmetic),
+            sharded.ShardedPasses(state.model, axes, spot, arithmetic),
             sharded.Gradients(state.parts, spot, group),
             share=partial(axes.share, spot),
         )
@@ -113,5 +113,5 @@ def strategy_of(state: TrainState, *, group: Group, arithmetic: Arithmetic, num_
         stages = state.grid.process_group("pipeline")
         passes: Any = pipeline.Passes(state.model, axes, spot, arithmetic, group=stages)
     else:
-        passes = Passes(state.model, axes, spot, arithmetic)
+        passes = SharedPasses(state.model, axes, spot, arithmetic)
     return Divided(passes, gradients, share=partial(axes.share, spot))

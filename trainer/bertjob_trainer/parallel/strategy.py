@@ -13,6 +13,7 @@ from torch import Tensor
 from bertjob_trainer import precision
 from bertjob_trainer.data import Batch
 from bertjob_trainer.hiding import StepData
+from bertjob_trainer.parallel.axes import Axes, Spot
 
 Loss = Callable[..., Tensor | tuple[Tensor, ...]]
 """Outputs and targets to the loss, summed over the targets; several sums where the loss is a sum of means."""
@@ -82,6 +83,17 @@ class Strategy(Protocol):
     def clear(self, rows: Tensor) -> None:
         """Set the gradients to 0; *rows* (R,) are the words that may have any."""
         ...
+
+
+class Passes:
+    """What the passes of a process's micro-batches need, however the model is cut."""
+
+    def __init__(self, model: Any, axes: Axes, spot: Spot, arithmetic: Arithmetic) -> None:
+        """Prepare passes of a *model* that is cut for its *spot* of the grid."""
+        self._model = model
+        self._axes = axes
+        self._spot = spot
+        self._arithmetic = arithmetic
 
 
 def backward(model: Any, work: Work, index: int, arithmetic: Arithmetic, *, weight: float = 1.0) -> float:

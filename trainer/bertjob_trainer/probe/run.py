@@ -9,7 +9,7 @@ import torch
 
 from bertjob_api.job import BertJob
 from bertjob_tasks.errors import UnsupportedError
-from bertjob_trainer import bert_config, inputs, order, training
+from bertjob_trainer import bert_config, building, inputs, order
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.evaluate import scores_of
 from bertjob_trainer.inputs import Examples
@@ -61,7 +61,7 @@ def probe(job: BertJob, *, scratch: Path, most: int) -> Found:
         raise UnsupportedError(
             f"spec.model.task: {task.name} is no task for a linear probe; take one with labels or numbers"
         )
-    bert = training.build_model(job, paths, examples, config=config).eval().bert
+    bert = building.build_model(job, paths, examples, config=config).eval().bert
     return of_encoder(bert, examples, seed=job.spec.training.seed, most=most)
 
 

@@ -5,65 +5,39 @@ Shapes: N inputs, T of their tokens that count, L tokens of one input, C outputs
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bertjob_tasks import metrics
 from bertjob_tasks.classification import softmax
-from bertjob_tasks.task import IGNORED, Array, Features, Task
-
-MOST_MISTAKES: Final = 20
-MOST_POINTS: Final = 500
-"""Points of a picture: more make the file large and show no more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfClass:
-    """How well one class is found."""
-
-    label: str
-    precision: float
-    recall: float
-    f1: float
-    expected: int
-    """Held-out examples that have it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mistake:
-    """One wrong answer."""
-
-    index: int
-    """Which held-out input, from 0."""
-    expected: str
-    answered: str
-    weight: str
-    """How wrong: probability of the wrong answer, or the error."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Analysis:
-    """What can be told of a task's answers; whatever does not apply is empty."""
-
-    labels: tuple[str, ...] = ()
-    confusion: NDArray[np.int64] | None = None
-    """(C, C): rows are what is expected, columns what was answered."""
-    classes: tuple[OfClass, ...] = ()
-    mistakes: tuple[Mistake, ...] = ()
-    """The surest ones first."""
-    points: tuple[tuple[float, float], ...] = ()
-    """Expected and answered numbers."""
+from bertjob_tasks.encoding import Encoded
+from bertjob_tasks.task import IGNORED, Array, Features, Task, answers_of
+from bertjob_trainer.report import hidden, spans
+from bertjob_trainer.report.findings import MOST_MISTAKES, MOST_POINTS, RANKS_OFF, Analysis, Mistake, OfClass
 
 
 def analyse(task: Task[Any], features: Features, outputs: Sequence[Array], *, labels: Sequence[str]) -> Analysis:
-    """Return what is worth seeing of the outputs (C,) or (L, C) for each held-out input."""
-    look = _OF.get((task.reads, task.loss))
-    return look(features, outputs, tuple(labels)) if look is not None else Analysis()
+    """
+    Return what is worth seeing of a model's answers.
+
+    Args:
+        task: what was asked.
+        features: the held-out inputs and what is expected.
+        outputs: (C,) or (L, C) for each input; of a task that hides tokens, what ``language_evaluation.Filled.outputs`` gives.
+        labels: in the order of the outputs.
+
+    """
+    look = _OF[task.loss]
+    return look(task, features, outputs, tuple(labels))
 
 
-def _single(features: Features, outputs: Sequence[Array], labels: tuple[str, ...]) -> Analysis:
+def _classes(task: Task[Any], features: Features, outputs: Sequence[Array], labels: tuple[str, ...]) -> Analysis:
+    if task.hides:
+        return hidden.look(task, features, outputs, labels)
+    if task.reads == "tokens":
+        return _tags(features, outputs, labels)
     chances = softmax(np.stack(outputs))
     return _of_classes(np.asarray(features.targets), chances, np.arange(len(chances)), labels)
 
@@ -102,7 +76,8 @@ def _of_classes(
     )
 
 
-def _flags(features: Features, outputs: Sequence[Array], labels: tuple[str, ...]) -> Analysis:
+def _flags(task: Task[Any], features: Features, outputs: Sequence[Array], labels: tuple[str, ...]) -> Analysis:
+    del task
     logits = np.stack(outputs).astype(np.float64)
     expected, answered = np.asarray(features.targets) > 0.5, logits > 0
     hits = (expected & answered).sum(axis=0)
@@ -123,14 +98,14 @@ def _flags(features: Features, outputs: Sequence[Array], labels: tuple[str, ...]
     )
 
 
-def _values(features: Features, outputs: Sequence[Array], labels: tuple[str, ...]) -> Analysis:
-    del labels
+def _values(task: Task[Any], features: Features, outputs: Sequence[Array], labels: tuple[str, ...]) -> Analysis:
+    del task, labels
     expected = np.asarray(features.targets, dtype=np.float64)[:, 0]
     answered = np.stack(outputs).astype(np.float64)[:, 0]
     error = np.abs(expected - answered)
-    shown = np.unique(np.linspace(0, len(expected) - 1, min(len(expected), MOST_POINTS)).astype(np.int64))
     return Analysis(
-        points=tuple((float(expected[row]), float(answered[row])) for row in shown),
+        points=_points(expected, answered),
+        weighed="how far off",
         mistakes=tuple(
             Mistake(
                 index=int(row),
@@ -141,6 +116,39 @@ def _values(features: Features, outputs: Sequence[Array], labels: tuple[str, ...
             for row in np.argsort(-error, kind="stable")[:MOST_MISTAKES]
         ),
     )
+
+
+def _pairs(task: Task[Any], features: Features, outputs: Sequence[Array], labels: tuple[str, ...]) -> Analysis:
+    """Pairs of texts: what counts is the order of their cosines, so the worst pairs are those whose rank is farthest off."""
+    del labels
+    expected, answered = np.asarray(features.gold), np.array(answers_of(task, features, outputs))
+    off = (metrics.ranks(answered) - metrics.ranks(expected)) / max(1, len(expected) - 1)
+    worst = np.argsort(-np.abs(off), kind="stable")[:MOST_MISTAKES]
+    return Analysis(
+        points=_points(expected, answered),
+        weighed=RANKS_OFF,
+        mistakes=tuple(
+            Mistake(
+                index=int(row),
+                expected=f"{expected[row]:.2f}",
+                answered=f"{answered[row]:.2f}",
+                weight=f"{off[row]:+.0%}",
+                read=_both(features.inputs[features.slices[row]]),
+            )
+            for row in worst
+            if off[row]
+        ),
+    )
+
+
+def _both(chunks: Sequence[Encoded]) -> tuple[Encoded, ...]:
+    """Return the beginnings of both texts of a pair."""
+    return tuple(next(item for item in chunks if item.type_ids[0] == side) for side in (0, 1))
+
+
+def _points(expected: Array, answered: Array) -> tuple[tuple[float, float], ...]:
+    shown = np.unique(np.linspace(0, len(expected) - 1, min(len(expected), MOST_POINTS)).astype(np.int64))
+    return tuple((float(expected[row]), float(answered[row])) for row in shown)
 
 
 def _table(
@@ -166,10 +174,14 @@ def _named(flags: NDArray[Any], labels: tuple[str, ...]) -> str:
     return ", ".join(label for label, flag in zip(labels, flags, strict=True) if flag) or "none"
 
 
-_OF: Final[dict[tuple[str, str], Callable[[Features, Sequence[Array], tuple[str, ...]], Analysis]]] = {
-    ("first", "classes"): _single,
-    ("first", "flags"): _flags,
-    ("first", "values"): _values,
-    ("tokens", "classes"): _tags,
+_Look = Callable[[Task[Any], Features, Sequence[Array], tuple[str, ...]], Analysis]
+_OF: Final[dict[str, _Look]] = {
+    "classes": _classes,
+    "flags": _flags,
+    "values": _values,
+    "cosine": _pairs,
+    "contrastive": _pairs,
+    "spans": spans.look,
+    "words-and-order": hidden.look,
 }
-"""By what the head reads and what the loss compares; other tasks have their metrics only."""
+"""By what the loss compares."""

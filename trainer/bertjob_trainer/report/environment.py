@@ -6,15 +6,23 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import torch
-
 from bertjob_api import contract
 from bertjob_trainer.course import START, STEP, Record
-from bertjob_trainer.machine import Machine
 
 
-def facts(machine: Machine, records: Sequence[Record], digests: Mapping[str, str], *, now: float) -> dict[str, str]:
-    """Return names and values; *now* is Unix time in seconds, *digests* are the sha256 of the inputs."""
+def facts(
+    compute: Mapping[str, str], records: Sequence[Record], digests: Mapping[str, str], *, now: float
+) -> dict[str, str]:
+    """
+    Return names and values.
+
+    Args:
+        compute: what it was computed with, as ``Machine.facts``; empty: only the script knows.
+        records: the course of the run.
+        digests: sha256 of the inputs.
+        now: Unix time in seconds.
+
+    """
     starts = [record for record in records if record.kind == START]
     steps = [record for record in records if record.kind == STEP]
     begun = starts[0].time if starts else now
@@ -24,11 +32,10 @@ def facts(machine: Machine, records: Sequence[Record], digests: Mapping[str, str
         "ended": _when(now),
         "duration": duration(now - begun),
         "starts of processes": f"{len(starts)} (1 means: nothing was lost or changed on the way)",
-        "processes at the end": f"{machine.group.world}, {str(machine.dtype).removeprefix('torch.')}",
         "examples per second": f"{rates[len(rates) // 2]:.1f} (median)" if rates else "unknown",
         "processor": f"{processor()}, {os.cpu_count()} cores",
-        "accelerator": torch.cuda.get_device_name(machine.device) if machine.device.type == "cuda" else "none",
-        "versions": f"bertjob {contract.release()}, torch {torch.__version__}, Python {platform.python_version()}",
+        **compute,
+        "versions": f"bertjob {contract.release()}, Python {platform.python_version()}",
         "system": platform.platform(),
         **{f"sha256 of {name}": digest for name, digest in digests.items()},
     }

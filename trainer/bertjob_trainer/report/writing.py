@@ -13,7 +13,7 @@ from bertjob_storage.protocol import Storage, StorageError
 from bertjob_tasks import tokenizer_files
 from bertjob_tasks.encoding import Encoded
 from bertjob_trainer.report import page
-from bertjob_trainer.report.analysis import Analysis
+from bertjob_trainer.report.findings import Analysis, Mistake
 
 _log = logging.getLogger(__name__)
 _UNSHOWN = ("podTemplate", "resources")
@@ -33,9 +33,26 @@ def texts(job: BertJob, found: Analysis, inputs: Sequence[Encoded], *, tokenizer
     """Return the inputs of mistakes as the model read them; None: the job wants no text stored."""
     if not job.spec.privacy.store_texts:
         return None
+    if not found.mistakes:
+        return {}
     reader = tokenizer_files.load(tokenizer)
-    wanted = {mistake.index for mistake in found.mistakes}
-    return {index: _readable(reader.decode(inputs[index].ids.tolist(), skip_special_tokens=False)) for index in wanted}
+
+    def text(mistake: Mistake) -> str:
+        read = mistake.read or (inputs[mistake.index],)
+        return " | ".join(_readable(reader.decode(item.ids.tolist(), skip_special_tokens=False)) for item in read)
+
+    return {mistake.index: text(mistake) for mistake in found.mistakes}
+
+
+def pieces(job: BertJob, found: Analysis, *, tokenizer: Path) -> Mapping[int, str] | None:
+    """Return the spelling of pieces that were mixed up, by number; None: the job wants no text stored."""
+    if not job.spec.privacy.store_texts:
+        return None
+    if not found.mixed:
+        return {}
+    reader = tokenizer_files.load(tokenizer)
+    wanted = {number for each in found.mixed for number in (each.expected, each.answered)}
+    return {number: reader.id_to_token(number) or f"#{number}" for number in wanted}
 
 
 def _readable(text: str) -> str:
