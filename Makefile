@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in $(BIN)/python python3.12 python3.11 python3.13 pyt
 	$$name -c '' 2>/dev/null && echo $$name && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help env parts demo demo-cluster test test-all lint bench-operator bench-elastic bench-scale bench-train bench-tasks bench-int8 pins crd clean
+.PHONY: help env parts demo demo-cluster test test-all lint bench-operator bench-elastic bench-scale bench-train bench-tasks bench-int8 bench-quality pins crd clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,8 +50,11 @@ bench-train: env ## training speed beside transformers.Trainer, BERT-base on thi
 bench-tasks: env ## what models learn on real data and how fast, beside transformers.Trainer (BERTJOB_DATA; about an hour, in pieces by ARGS="--tasks sst2 --seeds 1")
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.tasks $(ARGS)
 
-bench-int8: env ## how much faster and smaller INT8 is on this CPU, beside its peers (minutes)
-	@PYTHONPATH=tests $(BIN)/python tests/benchmarks/bench_int8.py $(ARGS)
+bench-int8: env ## how much faster and smaller INT8 is on this CPU, beside its peers (20 minutes, in pieces by ARGS="--groups int8 --parts fixed")
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.int8 $(ARGS)
+
+bench-quality: env ## what INT8 costs in accuracy on real data, by every method (BERTJOB_DATA; two hours, in pieces by ARGS="--tasks sst2 --seeds 1")
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.quality $(ARGS)
 
 pins: env ## compile requirements/*.txt from pyproject.toml
 	@$(BIN)/python requirements/compile.py

@@ -53,6 +53,8 @@ JOB: Final = Kind("batch", "v1", "Job", "jobs")
 DEPLOYMENT: Final = Kind("apps", "v1", "Deployment", "deployments")
 LEASE: Final = Kind("coordination.k8s.io", "v1", "Lease", "leases")
 NETWORK_POLICY: Final = Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
+WORKLOAD: Final = Kind("kueue.x-k8s.io", "v1beta2", "Workload", "workloads")
+"""What Kueue makes of a Job that waits in a queue."""
 INFERENCE_SERVICE: Final = Kind("serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices")
 SERVING_RUNTIME: Final = Kind("serving.kserve.io", "v1alpha1", "ServingRuntime", "servingruntimes")
 CLUSTER_SERVING_RUNTIME: Final = Kind(
@@ -73,6 +75,7 @@ KINDS: Final = (
     DEPLOYMENT,
     LEASE,
     NETWORK_POLICY,
+    WORKLOAD,
     INFERENCE_SERVICE,
     SERVING_RUNTIME,
     CLUSTER_SERVING_RUNTIME,

@@ -4,6 +4,7 @@ Every name that two programs must agree on.
 Each constant says who writes it and who reads it. A contract test refuses these literals anywhere else.
 """
 
+import re
 from typing import Final
 
 GROUP: Final = "bertjob.dev"
@@ -22,8 +23,13 @@ ATTEMPT_LABEL: Final = f"{GROUP}/attempt"
 """Ordinal of the training attempt, "0" for the first; on the training Job and its pods."""
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 PART_OF_LABEL: Final = "app.kubernetes.io/part-of"
-QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
-ELASTIC_QUEUE_LABEL: Final = "kueue.x-k8s.io/elastic-job"
+
+# Kueue's. Written by the operator on the Jobs of a BertJob, read by Kueue.
+KUEUE_DOMAIN: Final = "kueue.x-k8s.io/"
+"""Labels below it that a BertJob carries go to its Jobs, and to nothing else."""
+QUEUE_LABEL: Final = f"{KUEUE_DOMAIN}queue-name"
+ELASTIC_QUEUE_ANNOTATION: Final = f"{KUEUE_DOMAIN}elastic-job"
+"""Says that the number of pods may change while the Job runs."""
 
 # Values of COMPONENT_LABEL.
 STORE: Final = "store"
@@ -125,6 +131,12 @@ def train_name(job: str, attempt: int) -> str:
 def optimize_name(job: str) -> str:
     """Return the name of the optimize Job."""
     return f"{job}-optimize"
+
+
+def job_of_child(name: str) -> str | None:
+    """Return the BertJob whose Job has *name*; None: no Job of a BertJob is called so."""
+    found = re.fullmatch(r"(.+)-(?:preflight|optimize|train-\d+)", name)
+    return found.group(1) if found is not None else None
 
 
 def history_name(service: str) -> str:

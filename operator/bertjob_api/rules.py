@@ -170,6 +170,11 @@ def _no_labels_of_language(spec: JobSpec) -> bool:
     return spec.model.labels is None or spec.model.task not in ("masked-lm", "pretraining")
 
 
+def _whole_vocabulary_of_language(spec: JobSpec) -> bool:
+    hides = spec.model.task in ("masked-lm", "pretraining")
+    return spec.optimize is None or spec.optimize.vocabulary == "All" or not hides
+
+
 _WAYS: Final = "self.training.parallelism.tensor * self.training.parallelism.pipeline * self.training.parallelism.fsdp"
 """``_ways`` in CEL."""
 
@@ -303,6 +308,11 @@ RULES: Final = (
         message="spec.model.head.layers: masked-lm and pretraining have BERT's own head; remove it",
         holds=_no_head_of_language,
         cel="self.model.head.layers == 0 || !(self.model.task in ['masked-lm', 'pretraining'])",
+    ),
+    Rule(
+        message="spec.optimize.vocabulary: masked-lm and pretraining name words, so they need all of them; remove it",
+        holds=_whole_vocabulary_of_language,
+        cel="!has(self.optimize) || self.optimize.vocabulary == 'All' || !(self.model.task in ['masked-lm', 'pretraining'])",
     ),
     Rule(
         message="spec.model.labels: masked-lm and pretraining have no labels; remove them",

@@ -31,13 +31,8 @@ class Artifact:
 
     @property
     def answers_alone(self) -> bool:
-        """
-        Return whether one input must be asked at a time.
-
-        ONNX Runtime's INT8 products round their input over the range of the whole batch, padding included: beside others an
-        input would be answered otherwise than it was judged.
-        """
-        return self.manifest.engine == engine.ONNXRUNTIME and not self.manifest.method.startswith("fp32")
+        """Return whether one input must be asked at a time; beside others it would be answered otherwise than it was judged."""
+        return engine.answers_alone(self.manifest.engine, method=self.manifest.method)
 
 
 def open_artifact(folder: Path) -> Artifact:

@@ -8,6 +8,7 @@ carries no other. The names of inputs and outputs are the same in all of them.
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
@@ -17,6 +18,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 OPENVINO: Final = "openvino"
 ONNXRUNTIME: Final = "onnxruntime"
+TORCH: Final = "torch"
+"""Measured beside the others, never served: there is no module that loads its artifacts."""
 _MODULES: Final[Mapping[str, str]] = {
     OPENVINO: "bertjob_serving.openvino_engine",
     ONNXRUNTIME: "bertjob_serving.onnxruntime_engine",
@@ -73,6 +76,17 @@ def library(name: str) -> Library:
         raise MissingEngineError(message) from error
 
 
+def answers_alone(name: str, *, method: str) -> bool:
+    """
+    Return whether a model that was made by *method* for the engine *name* must be asked one input at a time.
+
+    INT8 products of ONNX Runtime and torch round their input over the range of the whole batch, padding included: beside others an input
+    would be answered otherwise than alone.
+    """
+    return name in (ONNXRUNTIME, TORCH) and not method.startswith("fp32")
+
+
 def described(name: str, *, threads: int) -> str:
     """Return engine, release and threads for reports."""
-    return f"{name} {library(name).version()}, {threads} threads"
+    version = metadata.version(TORCH) if name == TORCH else library(name).version()
+    return f"{name} {version}, {threads} threads"

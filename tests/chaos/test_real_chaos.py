@@ -4,30 +4,21 @@ Everything that can be lost is lost, on a cluster of real parts: the run ends we
 Each disturbance waits until training has moved on since the one before, so each hits a run that is under way.
 """
 
-import json
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
-import numpy as np
 import pytest
-from support.installed import a_tiny_job, chart, operator_pid, prefix_of, put_inputs, put_secret
+from support.installed import chart, operator_pid, put_inputs, put_secret
+from support.real_run import Run, assert_unharmed, eventually
 
 from bertjob_api import names
 from bertjob_local.parts import LocalCluster
-from bertjob_storage import open_storage
-from bertjob_trainer import ledger_files
-from bertjob_trainer.order import Order
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
 NAMESPACE = "chaos-jobs"
-EPOCHS, BATCH, SAMPLES = 1200, 16, 64
-STEPS = EPOCHS * SAMPLES // BATCH
-PATIENCE_S = 300.0
+ELASTIC = {"replicas": 2, "elastic": {"min": 1, "max": 3}}
 
 
 @pytest.fixture(scope="module")
@@ -41,84 +32,9 @@ def installed(local_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFact
         cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
-class Run:
-    """A job in training, and the ways to disturb it."""
-
-    def __init__(self, cluster: LocalCluster, name: str) -> None:
-        self.cluster = cluster
-        self.name = name
-        training = {"epochs": EPOCHS, "replicas": 2, "elastic": {"min": 1, "max": 3}, "microBatchSize": 2}
-        training |= {"checkpoint": {"every": "200 steps"}}
-        job = a_tiny_job(NAMESPACE, name, training=training, optimize=None, gate=None)
-        cluster.kubectl("apply", "--filename=-", stdin=json.dumps(job))
-
-    def kubectl(self, *words: str) -> str:
-        """Run kubectl in the job's namespace."""
-        return self.cluster.kubectl(*words, f"--namespace={NAMESPACE}")
-
-    @property
-    def status(self) -> dict[str, Any]:
-        """Return the job's status."""
-        found: dict[str, Any] = json.loads(self.kubectl("get", "bertjob", self.name, "--output=json")).get("status", {})
-        return found
-
-    def moved_on(self, *, by: int = 20) -> None:
-        """Wait until so many more steps are done, or all."""
-        start = (self.status.get("training") or {}).get("step") or 0
-        eventually(lambda: ((self.status.get("training") or {}).get("step") or 0) >= min(STEPS, start + by))
-
-    def pids(self, module: str) -> list[int]:
-        """Return the processes of the job's pods that run a Python module."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-                env = (folder / "environ").read_bytes()
-            except OSError:  # ended meanwhile
-                continue
-            if module.encode() in words and f"{names.POD_NAME_ENV}={self.name}-".encode() in env:
-                found.append(int(folder.name))
-        return sorted(found)
-
-    def signal(self, module: str, number: signal.Signals) -> None:
-        """Send a signal to the newest process of the job's pods that runs a module."""
-        os.kill(eventually(lambda: self.pids(module))[-1], number)
-
-
-def eventually(condition: Callable[[], Any]) -> Any:
-    """Return the first true answer."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, "did not hold in time"
-        time.sleep(0.5)
-    return answer
-
-
-def assert_unharmed(run: Run) -> None:
-    """Assert that the job succeeded and that its model has trained on each sample as an undisturbed run does."""
-    eventually(
-        lambda: (
-            {item["type"] for item in run.status["conditions"] if item["status"] == "True"} & {"Succeeded", "Failed"}
-        )
-    )
-    assert [item["type"] for item in run.status["conditions"] if item["status"] == "True"][-1:] != ["Failed"], (
-        run.status
-    )
-    assert run.status["training"]["step"] == STEPS
-    storage = open_storage("s3://", dict(os.environ) | run.cluster.env())
-    uri = f"{prefix_of(NAMESPACE)}/jobs/{NAMESPACE}/{run.name}"
-    found = ledger_files.read(storage, ledger_files.find(storage, uri))
-    # All texts have the same length, and the seed is the default.
-    lengths = np.full(SAMPLES, 6, dtype=np.int64)
-    order = Order(seed=42, epochs=EPOCHS, batch_size=BATCH, micro_batch_size=2, lengths=lengths)
-    planned = [tuple(np.concatenate(order.micro_batches(step)).tolist()) for step in range(STEPS)]
-    assert [entry.ids for entry in found] == planned
-    assert all(entry.is_proven for entry in found)
-
-
 def test_processes_die(installed: LocalCluster) -> None:
     """Worker, launcher, supervisor, rendezvous store, operator and S3 are killed, and a worker hangs: nothing is lost."""
-    run = Run(installed, "processes")
+    run = Run(installed, NAMESPACE, "processes", training=ELASTIC)
     eventually(lambda: run.pids("bertjob_trainer.worker"))
     run.moved_on()
     run.signal("bertjob_trainer.worker", signal.SIGKILL)
@@ -138,7 +54,7 @@ def test_processes_die(installed: LocalCluster) -> None:
 
 def test_objects_change(installed: LocalCluster) -> None:
     """The job is scaled up and down, suspended and resumed, a pod evicted and its Job deleted: nothing is lost."""
-    run = Run(installed, "objects")
+    run = Run(installed, NAMESPACE, "objects", training=ELASTIC)
     eventually(lambda: run.pids("bertjob_trainer.worker"))
     run.moved_on()
     for replicas in (3, 1, 2):

@@ -24,6 +24,7 @@ EVERYTHING = (
     "operator.replicas=2",
     "metrics.serviceMonitor.create=true",
     "networkPolicy.create=true",
+    "networkPolicy.namespaces={team}",
     "operator.scratch=1Gi",
     "imagePullSecrets[0].name=registry",
 )
@@ -126,6 +127,7 @@ def test_operator_settings() -> None:
         "operator.workers=3",
         "operator.progressIntervalSeconds=4",
         "operator.nodeGraceSeconds=60",
+        "operator.stallSeconds=70",
         "operator.sharedMemory=1Gi",
         "operator.scratch=5Gi",
     )
@@ -135,6 +137,7 @@ def test_operator_settings() -> None:
     assert found.platform.trainer_image == f"registry.example/trainer@{digest}"
     assert found.platform.image_pull_policy == "Always"
     assert found.platform.node_grace.total_seconds() == 60
+    assert found.platform.stall_after.total_seconds() == 70
     assert (found.platform.shared_memory, found.platform.scratch) == ("1Gi", "5Gi")
     assert (found.namespace, found.workers, found.progress_interval.total_seconds()) == ("team", 3, 4)
     assert not found.local_files

@@ -87,12 +87,14 @@ def test_first_screen_shows_the_commands() -> None:
 
 
 def test_yaml_in_pages_is_valid() -> None:
-    """The objects that pages show are BertJobs as they stand there."""
+    """The BertJobs that pages show are valid as they stand there; Kueue tries its own objects in ``tests/integration``."""
     blocks = [block for page in PAGES for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)]
+    objects = [each for block in blocks for each in yaml.safe_load_all(block)]
+    jobs = [each for each in objects if not each["apiVersion"].startswith(("kueue.", "scheduling."))]
 
-    assert blocks
-    for block in blocks:
-        parse_job(yaml.safe_load(block))
+    assert jobs
+    for job in jobs:
+        parse_job(job)
 
 
 def test_links_lead_somewhere() -> None:

@@ -31,6 +31,9 @@ RARELY = {
     Right("bertjob.dev", "bertjobs", "delete"),  # ttlSecondsAfterFinished
     Right("bertjob.dev", "bertjobs/finalizers", "update"),  # checked by an admission plugin that is not on here
     Right("coordination.k8s.io", "leases", "create"),  # the first leader
+    Right("kueue.x-k8s.io", "workloads", "list"),  # Kueue is installed
+    Right("kueue.x-k8s.io", "workloads", "watch"),
+    Right("kueue.x-k8s.io", "workloads", "patch"),  # a job in its queue is suspended
 }
 """What one undisturbed job does not need."""
 
@@ -139,6 +142,20 @@ def test_rights(finished: Finished) -> None:
     assert [line for line in log if re.search(r"answered 40[13]|Forbidden", line)] == []
     assert used <= allowed
     assert allowed - used <= RARELY
+
+
+def test_unreachable_bucket(installed: LocalCluster) -> None:
+    """A bucket that is not there is named by S3's own word before any training pod is asked for."""
+    storage = {"prefix": "s3://no-such-bucket/team"}
+    _apply(installed, a_tiny_job(NAMESPACE, "lost", storage=storage, optimize=None, gate=None))
+    _await(installed, "lost", "Failed")
+    job = _get(installed, "bertjob", "lost", f"--namespace={NAMESPACE}")
+    [why] = [item for item in job["status"]["conditions"] if item["type"] == "Accepted"]
+    selector = f"--selector={names.JOB_LABEL}=lost,{names.COMPONENT_LABEL}={names.TRAIN}"
+
+    assert why["status"] == "False"
+    assert "NoSuchBucket" in why["message"] or "no-such-bucket" in why["message"]
+    assert _get(installed, "pods", f"--namespace={NAMESPACE}", selector)["items"] == []
 
 
 def test_killed_operator(finished: Finished) -> None:

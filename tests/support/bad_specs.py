@@ -94,6 +94,9 @@ BAD_SPECS = (
     BadSpec("vocabulary too small", a_job(model={"source": "preset://bert-tiny", "vocabulary": {"size": 9}}), "size"),
     BadSpec("masking of another task", a_job(model={"masking": {"rate": 0.2}}), "masking"),
     BadSpec("everything masked", a_job(model={"task": "masked-lm", "masking": {"rate": 0.9}}), "rate"),
+    BadSpec(
+        "trimmed language model", a_job(model={"task": "masked-lm"}, optimize={"vocabulary": "Language"}), "vocabulary"
+    ),
     BadSpec("head of a language model", a_job(model={"task": "masked-lm", "head": {"layers": 1}}), "layers"),
     BadSpec("labels of a language model", a_job(model={"task": "pretraining", "labels": ["a", "b"]}), "labels"),
     BadSpec("head too deep", a_job(model={"head": {"layers": 4}}), "layers"),

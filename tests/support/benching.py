@@ -27,9 +27,18 @@ def row(name: str, what: str, value: float, unit: str, **more: Any) -> Row:
     }
 
 
-def write(name: str, rows: Sequence[Row], *, machine: Mapping[str, Any] | None = None) -> Path:
-    """Print *rows*, write them to ``build/bench/NAME.json`` and return its path; *machine*: more about it than is always told."""
-    for each in rows:
+def write(name: str, rows: Sequence[Row], *, machine: Mapping[str, Any] | None = None, quietly: bool = False) -> Path:
+    """
+    Write *rows* to ``build/bench/NAME.json`` and return its path.
+
+    Args:
+        name: of the benchmark.
+        rows: its figures; they are printed unless it is done *quietly*.
+        machine: more about it than is always told.
+        quietly: the benchmark has printed them in its own way.
+
+    """
+    for each in () if quietly else rows:
         notes = [f"{key} {each[key]:.4g}" for key in ("goal", "roof") if each[key] is not None]
         sys.stdout.write(f"{each['what']:76} {each['value']:10.4g} {each['unit']:12} {', '.join(notes)}\n")
     known = {"cpus": os.cpu_count(), "architecture": platform.machine(), "python": platform.python_version()}

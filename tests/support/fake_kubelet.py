@@ -4,8 +4,10 @@ A kubelet that runs nothing: it sets the statuses that pods would have, by a scr
 Works on any ``Cluster``, so the embedded one and a real API server see the same pods.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -65,18 +67,38 @@ class FakeKubelet:
     """Address of every pod; None: each has its own."""
     stuck: bool = False
     """Training pods do not come to run."""
+    namespace: str | None = None
+    """Only pods of this namespace; None: all."""
     started: Counter[str] = field(default_factory=Counter)
     """Pods started, by component."""
     _ends: dict[str, End] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Act on every pod that appears or is deleted."""
-        async for change in self.cluster.changes(POD):
+        async for change in self.cluster.changes(POD, namespace=self.namespace):
             if change.type in ("Added", "Modified"):
-                try:
+                with suppress(ClusterError):  # gone, or changed meanwhile: the next change tells
                     await self._act(change.object)
-                except ClusterError:  # gone, or changed meanwhile: the next change tells
-                    continue
+
+    async def look_again(self, *, seconds: float = 2) -> None:
+        """Act on every pod again and again: an API server that was away has not taken every status."""
+        pending: set[str] = set()
+        while True:
+            await asyncio.sleep(seconds)
+            with suppress(ClusterError):
+                pods = await self.cluster.list(POD, namespace=self.namespace)
+                stuck = {pod["metadata"]["uid"] for pod in pods if pod["status"].get("phase") == "Pending"}
+                for pod in pods:
+                    with suppress(ClusterError):
+                        await self._act_again(pod, is_stuck=pod["metadata"]["uid"] in stuck & pending)
+                pending = stuck
+
+    async def _act_again(self, pod: Object, *, is_stuck: bool) -> None:
+        """Act on a pod; one that was started, and stays pending, has lost the status that said so."""
+        if is_stuck and pod["metadata"]["uid"] in self._ends and "deletionTimestamp" not in pod["metadata"]:
+            await self._set_running(pod)
+        else:
+            await self._act(pod)
 
     async def release(self, component: str) -> None:
         """Let the pods of *component* that hold come to their good end."""
@@ -99,13 +121,16 @@ class FakeKubelet:
     async def _start(self, pod: Object) -> None:
         component = pod["metadata"].get("labels", {}).get(names.COMPONENT_LABEL, "predictor")
         uid = pod["metadata"]["uid"]
-        if uid in self._ends or (self.stuck and component == names.TRAIN):
+        if uid in self._ends or (self.stuck and component == names.TRAIN) or pod["spec"].get("schedulingGates"):
             return
         if self.binds_to is not None:
             await self._bind(pod, self.binds_to)
         self.started[component] += 1
         planned = self.script.get(component)
         self._ends[uid] = planned.pop(0) if planned else GOOD.get(component, End(holds=True))
+        await self._set_running(pod)
+
+    async def _set_running(self, pod: Object) -> None:
         ip = self.ip or f"127.1.{len(self._ends) // 250}.{len(self._ends) % 250 + 1}"
         state: Object = {"running": {"startedAt": _now()}}
         restarts = 0

@@ -73,6 +73,20 @@ async def gone(cluster: Cluster, kind: Kind, name: str, *, namespace: str | None
                 return
 
 
+async def none_left(cluster: Cluster, kind: Kind, **selection: Any) -> None:
+    """Wait until no object of *kind* is selected."""
+    here, synced = set[str](), False
+    async with watching(cluster, kind, **selection) as changes:
+        async for change in changes:
+            synced = synced or change.type == "Synced"
+            if change.type == "Deleted":
+                here.discard(change.object["metadata"]["uid"])
+            elif change.type != "Synced":
+                here.add(change.object["metadata"]["uid"])
+            if synced and not here:
+                return
+
+
 async def found(cluster: Cluster, kind: Kind, holds: Callable[[Object], bool], *, seconds: float = 30) -> Object:
     """Return the first object of *kind* for which *holds*, waiting for it."""
     async with asyncio.timeout(seconds), watching(cluster, kind) as changes:

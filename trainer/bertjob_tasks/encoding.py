@@ -76,6 +76,7 @@ class Encoder:
         self.cls_id = _id_of(tokenizer, "[CLS]")
         self.sep_id = _id_of(tokenizer, "[SEP]")
         self.mask_id = _id_of(tokenizer, "[MASK]")
+        self.unk_id = _id_of(tokenizer, "[UNK]")
         self._tokenizer = tokenizer
 
     @property
@@ -98,6 +99,14 @@ class Encoder:
 
         """
         return cls(tokenizer_files.load(folder), max_length=max_length, stride=stride)
+
+    def spelling(self) -> list[str]:
+        """Return how each token id is spelled; "" where an id is nobody's."""
+        found = self._tokenizer.get_vocab(with_added_tokens=True)
+        spelled = [""] * (max(found.values()) + 1)
+        for token, number in found.items():
+            spelled[number] = token
+        return spelled
 
     def encode(self, texts: Sequence[str | tuple[str, str]], *, reads_special: bool = False) -> list[Encoded]:
         """

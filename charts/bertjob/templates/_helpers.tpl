@@ -52,3 +52,21 @@ capabilities:
 seccompProfile:
   type: RuntimeDefault
 {{- end }}
+
+{{/* Egress of whoever looks names up. */}}
+{{- define "bertjob.dns" -}}
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- end }}
+
+{{/* Egress of whoever reads or writes object storage, or loads from a model hub. */}}
+{{- define "bertjob.storage" -}}
+- ports:
+    {{- range .Values.networkPolicy.storagePorts }}
+    - port: {{ . }}
+      protocol: TCP
+    {{- end }}
+{{- end }}

@@ -91,7 +91,11 @@ class JobSpec:
     )
     backoff: Backoff = api_field("Failure budget.", default_factory=Backoff, immutable=True)
     queue_name: str | None = api_field(
-        "Kueue LocalQueue.", default=None, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=63, immutable=True
+        "Kueue LocalQueue in which the Jobs of this BertJob wait for quota.",
+        default=None,
+        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        max_length=63,
+        immutable=True,
     )
     priority_class_name: str | None = api_field(
         "PriorityClass of the job's pods.", default=None, max_length=253, immutable=True

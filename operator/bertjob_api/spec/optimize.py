@@ -7,6 +7,7 @@ from bertjob_api.fields import api_field
 from bertjob_api.spec.training import Opaque
 
 Method = Literal["dynamic", "static", "qat", "pruning"]
+Reference = Literal["torch", "magnitude"]
 Engine = Literal["openvino", "onnxruntime"]
 
 
@@ -52,10 +53,22 @@ class Optimize:
         max_items=2,
         unique=True,
     )
+    references: tuple[Reference, ...] = api_field(
+        "Measured and shown beside the candidates, never served: torch (its dynamic quantization), magnitude (half of the weights "
+        "zeroed: smaller only where files are packed, and no faster).",
+        default=(),
+        max_items=2,
+        unique=True,
+    )
     calibration_samples: int = api_field(
         "Training examples used to calibrate static quantization.", default=300, minimum=1, maximum=100_000
     )
     pruning: Pruning = api_field("What pruning leaves out.", default_factory=Pruning)
+    vocabulary: Literal["All", "Language"] = api_field(
+        "Words whose embeddings INT8 candidates keep. Language: those written as the training texts are, and all that these have; "
+        "texts in other scripts are then read as unknown words.",
+        default="All",
+    )
     fine_tune: FineTune = api_field("How qat and pruning learn.", default_factory=FineTune)
     image: str | None = api_field("Image of the optimize pod. Unset: the training image.", default=None, max_length=512)
     resources: Opaque | None = api_field("Resource requests and limits of the optimize pod.", default=None, opaque=True)

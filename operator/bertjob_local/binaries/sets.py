@@ -112,6 +112,14 @@ MODULE_SETS = (
         go_cache_gb=2.5,
         optional=True,
     ),
+    ModuleSet(
+        name="kueue",
+        module="sigs.k8s.io/kueue",
+        binaries=(Binary("kueue-manager", "sigs.k8s.io/kueue/cmd/kueue", None),),
+        data=("charts/kueue",),
+        go_cache_gb=3.0,
+        optional=True,
+    ),
 )
 
 BINARIES = tuple(binary.name for each in MODULE_SETS if not each.optional for binary in each.binaries)

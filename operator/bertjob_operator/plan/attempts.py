@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from bertjob_api.termination import EVICTED
-from bertjob_operator.plan import clock, nodes, results
+from bertjob_operator.plan import clock, nodes, quota, results
 from bertjob_operator.plan.children import Job, Pod
 from bertjob_operator.plan.observed import Observed
 
@@ -46,7 +46,7 @@ def is_paused(seen: Observed) -> bool:
 
 def disrupted(each: Job, seen: Observed) -> frozenset[str]:
     """Return the shortened uids of the pods of *each* that were lost so far; what we ended ourselves is no loss."""
-    if each.suspended or is_paused(seen):
+    if each.suspended or quota.is_evicted(each) or is_paused(seen):
         return each.disrupted
     ended = [pod for pod in results.failed(each) if is_disrupted(pod)]
     lost = [pod for pod in each.pods if nodes.is_lost(pod, seen)]
@@ -64,7 +64,7 @@ def _failures(each: Job, seen: Observed) -> Iterator[datetime]:
     for pod in pods:
         assert pod.ended is not None
         yield pod.ended.time or seen.now
-    if each.over and not pods and results.result(each) is None and not results.is_settling(each, seen):
+    if each.over and not pods and results.result(each) is None and not each.settling:
         yield each.finished or seen.now
 
 
@@ -80,6 +80,7 @@ def num_recent(seen: Observed) -> int:
 
 
 def num_disruptions(seen: Observed) -> int:
-    """Return how often the infrastructure ended a pod or somebody deleted a Job."""
+    """Return how often the infrastructure ended a pod, Kueue took a Job's quota back, or somebody deleted a Job."""
     deleted = current(seen) + 1 - len(seen.training) if has_started(seen) else 0
-    return sum(len(disrupted(each, seen)) for each in seen.training_jobs) + deleted
+    lost = sum(len(disrupted(each, seen)) for each in seen.training_jobs)
+    return lost + deleted + quota.evictions(seen.training_jobs)

@@ -5,7 +5,7 @@ Parsed once (``reading``), so that no rule touches the spelling of Kubernetes. A
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -62,6 +62,23 @@ class Pod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What Kueue has decided about a Job."""
+
+    name: str
+    uid: str
+    active: bool
+    """False: somebody took it out of the queue."""
+    admitted: bool
+    evicted: bool
+    """It was admitted, and its quota has gone to somebody else."""
+    evictions: int
+    """How often that was so, without the times at which it was taken out of the queue."""
+    message: str | None
+    """Why it is not admitted, in Kueue's words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A batch/v1 Job with its pods, by index and name."""
 
@@ -76,12 +93,24 @@ class Job:
     """Reason of the Failed condition: BackoffLimitExceeded, PodFailurePolicy, DeadlineExceeded."""
     failed_message: str | None
     finished: datetime | None
-    """When it became complete or failed."""
+    """When it became complete or failed, by the server's clock."""
+    settling: bool = False
+    """Its end is so new to us that the ends of its pods may be seen later."""
+    lingering: bool = False
+    """A pod has brought the result long ago, and others still run."""
     spec: Object
     """Its live spec: most of it is immutable, so an update sends the same."""
+    started: datetime | None = None
+    """When its pods were asked for last: at its creation or at the end of its last suspension."""
+    version: str = ""
+    """Its resourceVersion."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     disrupted: frozenset[str] = frozenset()
     """Uids, shortened, of pods that were seen to be ended by the infrastructure; the pods may be gone."""
     pods: tuple[Pod, ...] = ()
+    workloads: tuple[Workload, ...] = ()
+    """Kueue's unfinished Workloads of it, by name; empty: no quota is asked for, or not yet."""
 
     @property
     def over(self) -> bool:

@@ -9,7 +9,7 @@ from bertjob_api.cluster import InvalidError, Ref
 from bertjob_api.conditions import ACCEPTED, FAILED, SUCCEEDED, SUSPENDED
 from bertjob_api.parse import parse
 from bertjob_api.status import JobStatus
-from bertjob_operator.plan import base, clock, condition_list, counts, events, nodes, status, store, text
+from bertjob_operator.plan import base, clock, condition_list, counts, events, nodes, quota, status, store, text
 from bertjob_operator.plan.effects import Decision, Fact, Plan
 from bertjob_operator.plan.observed import Observed
 from bertjob_operator.plan.rules import lifecycle, optimize, preflight, rollout, training
@@ -22,7 +22,7 @@ def plan(seen: Observed) -> Plan:
     """Return what is to be done about one job now; the same *seen* always gives the same plan."""
     facts = _established(seen)
     early = first(lifecycle.RULES, seen)
-    decision = early if early is not None else _staged(seen)
+    decision = early if early is not None else _resumed(seen, _staged(seen))
     if decision.name in ("finished", "being_deleted"):
         return _planned(seen, decision, status.after_end(seen))
     running = Fact(type=SUSPENDED, status=False, reason="NotSuspended", message="spec.suspend is not set")
@@ -49,6 +49,13 @@ def _staged(seen: Observed) -> Decision:
     return _with_surroundings(seen, succeeded(seen))
 
 
+def _resumed(seen: Observed, decision: Decision) -> Decision:
+    """Add what brings Jobs back into their queue when a suspension has ended."""
+    if decision.phase in ("Failed", "Succeeded"):
+        return decision
+    return replace(decision, replace=(*decision.replace, *quota.resumed(seen)))
+
+
 def succeeded(seen: Observed) -> Decision:
     """Return the verdict that everything that was asked for is done."""
     fact = Fact(type=SUCCEEDED, status=True, reason="Completed", message="every requested stage is done")
@@ -66,6 +73,7 @@ def _with_surroundings(seen: Observed, decision: Decision) -> Decision:
     return replace(
         decision,
         apply=(*kept, *training.idled(seen), *decision.apply),
+        replace=(*decision.replace, *quota.stopped(seen, seen.training_jobs)),
         delete=(*decision.delete, *store.removed(seen)),
     )
 

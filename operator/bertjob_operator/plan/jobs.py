@@ -6,7 +6,7 @@ from bertjob_api import commands, names
 from bertjob_api.cluster import JOB, Object
 from bertjob_api.job import BertJob
 from bertjob_api.termination import EVICTED, USER_ERROR
-from bertjob_operator.plan import attempts, children, metadata, overlay, pods
+from bertjob_operator.plan import attempts, children, metadata, nodes, overlay, pods, quota
 from bertjob_operator.plan.observed import Observed
 
 RETRIES: Final = 3
@@ -62,23 +62,26 @@ def train_template(seen: Observed, *, attempt: int, store_host: str) -> Object:
 def train(seen: Observed, *, attempt: int, store_host: str) -> Object:
     """Return the Indexed Job of one training attempt, with as many pods as the spec wants now."""
     job, existing = seen.job, seen.training.get(attempt)
-    nodes = job.spec.training.replicas
+    count = job.spec.training.replicas
     name = names.train_name(job.name, attempt)
     if existing is not None:
-        manifest = _updated(job, existing, component=names.TRAIN, attempt=attempt, nodes=nodes)
-        return _annotated(manifest, attempts.disrupted(existing, seen))
+        manifest = _updated(job, existing, component=names.TRAIN, attempt=attempt, count=count)
+        return _annotated(manifest, metadata.DISRUPTED_ANNOTATION, attempts.disrupted(existing, seen))
+    avoided = nodes.bad(seen)
     template = overlay.merged(
         train_template(seen, attempt=attempt, store_host=store_host), job.spec.training.pod_template
     )
+    template = nodes.avoiding(template, avoided)
     # The operator judges failures in its own sliding window; this limit only holds while no operator runs.
-    limit = job.spec.backoff.limit + 4 * nodes
-    spec = _spec(template, nodes=nodes, limit=limit)
-    return _labelled(metadata.child(job, JOB, name, component=names.TRAIN, spec=_with_suspend(job, spec)), job, attempt)
+    limit = job.spec.backoff.limit + 4 * count
+    spec = quota.with_suspend(job, _spec(template, count=count, limit=limit), None)
+    manifest = _marked(metadata.child(job, JOB, name, component=names.TRAIN, spec=spec), job, None, attempt=attempt)
+    return _annotated(manifest, metadata.AVOIDED_ANNOTATION, avoided)
 
 
 def suspended(job: BertJob, existing: children.Job, *, component: str, attempt: int | None = None) -> Object:
     """Return *existing* without running pods; finished pods stay for their logs."""
-    manifest = _updated(job, existing, component=component, attempt=attempt, nodes=None)
+    manifest = _updated(job, existing, component=component, attempt=attempt, count=None)
     return {**manifest, "spec": {**manifest["spec"], "suspend": True}}
 
 
@@ -100,16 +103,16 @@ def optimize(seen: Observed, *, model_uri: str, model_sha256: str, live_uri: str
 def _job(seen: Observed, name: str, program: pods.Program, existing: children.Job | None) -> Object:
     job = seen.job
     if existing is not None:
-        return _updated(job, existing, component=program.component, attempt=None, nodes=None)
+        return _updated(job, existing, component=program.component, attempt=None, count=None)
     template = pods.template(job, program, platform=seen.platform, restart="Never")
-    spec = _with_suspend(job, _spec(template, nodes=1, limit=RETRIES))
-    return metadata.child(job, JOB, name, component=program.component, spec=spec)
+    spec = quota.with_suspend(job, _spec(template, count=1, limit=RETRIES), None)
+    return _marked(metadata.child(job, JOB, name, component=program.component, spec=spec), job, None, attempt=None)
 
 
-def _spec(template: Object, *, nodes: int, limit: int) -> Object:
+def _spec(template: Object, *, count: int, limit: int) -> Object:
     return {
-        "completions": nodes,
-        "parallelism": nodes,
+        "completions": count,
+        "parallelism": count,
         "completionMode": "Indexed",
         "backoffLimit": limit,
         "podReplacementPolicy": "Failed",
@@ -118,38 +121,40 @@ def _spec(template: Object, *, nodes: int, limit: int) -> Object:
     }
 
 
-def _updated(job: BertJob, existing: children.Job, *, component: str, attempt: int | None, nodes: int | None) -> Object:
-    """Return *existing* with *nodes* pods (None: as many as now); completions and parallelism only move together."""
+def _updated(job: BertJob, existing: children.Job, *, component: str, attempt: int | None, count: int | None) -> Object:
+    """Return *existing* with *count* pods (None: as many as now); completions and parallelism only move together."""
     spec: Object = {key: existing.spec[key] for key in _KEPT if key in existing.spec}
-    if nodes is not None and not existing.over:
-        spec |= {"completions": nodes, "parallelism": nodes}
-    manifest = metadata.child(job, JOB, existing.name, component=component, spec=_with_suspend(job, spec))
+    if count is not None and not existing.over:
+        spec |= {"completions": count, "parallelism": count}
+    spec = quota.with_suspend(job, spec, existing)
+    manifest = metadata.child(job, JOB, existing.name, component=component, spec=spec)
     manifest["metadata"]["uid"] = existing.uid
-    return _annotated(_labelled(manifest, job, attempt), existing.disrupted)
+    if names.QUEUE_LABEL in existing.labels:
+        # Kueue writes suspend and template too: what we send back must be what stands.
+        manifest["metadata"]["resourceVersion"] = existing.version
+    marked = _marked(manifest, job, existing, attempt=attempt)
+    kept = _annotated(marked, metadata.AVOIDED_ANNOTATION, nodes.avoided(existing))
+    return _annotated(kept, metadata.DISRUPTED_ANNOTATION, existing.disrupted)
 
 
-def _annotated(manifest: Object, disrupted: frozenset[str]) -> Object:
-    """Return *manifest* with the pods that were lost so far on it."""
-    if not disrupted:
+def _annotated(manifest: Object, key: str, words: frozenset[str]) -> Object:
+    """Return *manifest* with an annotation of *words*, if there are any."""
+    if not words:
         return manifest
-    annotations = {metadata.DISRUPTED_ANNOTATION: " ".join(sorted(disrupted))}
+    found = manifest["metadata"].get("annotations") or {}
+    annotations = {**found, key: " ".join(sorted(words))}
     return {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
 
 
-def _with_suspend(job: BertJob, spec: Object) -> Object:
-    """Kueue suspends and resumes Jobs itself, so with a queue only the user's own suspension is stated."""
-    if job.spec.queue_name is not None and not job.spec.suspend:
-        return spec
-    return {**spec, "suspend": job.spec.suspend}
-
-
-def _labelled(manifest: Object, job: BertJob, attempt: int | None) -> Object:
-    """Return *manifest* with the labels of its attempt and queue."""
+def _marked(manifest: Object, job: BertJob, existing: children.Job | None, *, attempt: int | None) -> Object:
+    """Return *manifest* with what tells of its attempt (None: it is no training Job) and its queue."""
+    head = manifest["metadata"]
+    labels = {**head["labels"], **quota.labels(job, existing)}
     if attempt is None:
-        return manifest
-    labels = {**manifest["metadata"]["labels"], names.ATTEMPT_LABEL: str(attempt)}
-    if job.spec.queue_name is not None:
-        labels[names.QUEUE_LABEL] = job.spec.queue_name
-        if job.spec.training.elastic is not None:
-            labels[names.ELASTIC_QUEUE_LABEL] = "true"
-    return {**manifest, "metadata": {**manifest["metadata"], "labels": labels}}
+        return {**manifest, "metadata": {**head, "labels": labels}}
+    labels[names.ATTEMPT_LABEL] = str(attempt)
+    annotations = quota.annotations(job, existing)
+    return {
+        **manifest,
+        "metadata": {**head, "labels": labels, **({"annotations": annotations} if annotations else {})},
+    }

@@ -11,15 +11,19 @@ PART_OF: Final = "bertjob"
 DISRUPTED_ANNOTATION: Final = f"{names.GROUP}/disrupted"
 """On the training Job: first characters of the uids of its pods that the infrastructure ended; such pods soon vanish."""
 
+AVOIDED_ANNOTATION: Final = f"{names.GROUP}/avoided-nodes"
+"""On the training Job: nodes on which earlier pods failed again and again; its pods rather run elsewhere."""
+
 
 def labels(job: BertJob, *, component: str | None = None) -> dict[str, str]:
-    """Return the labels of a child; those that the user gave the BertJob are passed on, ours come first."""
+    """Return the labels of a child; those that the user gave the BertJob are passed on, but for Kueue's; ours come first."""
     ours = {
         names.JOB_LABEL: job.name,
         names.MANAGED_BY_LABEL: names.FIELD_MANAGER,
         names.PART_OF_LABEL: PART_OF,
     }
-    return {**job.labels, **ours, **({names.COMPONENT_LABEL: component} if component is not None else {})}
+    given = {key: value for key, value in job.labels.items() if not key.startswith(names.KUEUE_DOMAIN)}
+    return {**given, **ours, **({names.COMPONENT_LABEL: component} if component is not None else {})}
 
 
 def owner(job: BertJob) -> dict[str, Any]:

@@ -1,15 +1,19 @@
 """Pods on nodes that went silent."""
 
+from collections import Counter
 from datetime import timedelta
 from typing import Final
 
-from bertjob_api.cluster import POD
+from bertjob_api.cluster import POD, Object
+from bertjob_api.termination import EVICTED, USER_ERROR
 from bertjob_operator.plan import clock, metadata
-from bertjob_operator.plan.children import Pod
+from bertjob_operator.plan.children import Job, Pod
 from bertjob_operator.plan.effects import Delete
 from bertjob_operator.plan.observed import Observed
 
 REASON: Final = "NodeLost"
+MAX_FAILURES: Final = 3
+"""Failed training pods after which a node is avoided: a program that fails by itself is started again within its pod."""
 
 
 def is_lost(pod: Pod, seen: Observed) -> bool:
@@ -46,6 +50,41 @@ def lost(seen: Observed) -> tuple[Delete, ...]:
     jobs = [seen.preflight, *seen.training_jobs, seen.optimize]
     pods = [pod for job in jobs if job is not None for pod in job.pods]
     return tuple(given_up(pod, seen) for pod in pods if is_lost(pod, seen))
+
+
+def bad(seen: Observed) -> frozenset[str]:
+    """Return the nodes on which so many training pods have failed that the next attempt avoids them."""
+    failed = [pod for job in seen.training_jobs for pod in job.pods if _is_failure(pod)]
+    counts = Counter(pod.node for pod in failed)
+    return frozenset(node for node, count in counts.items() if node is not None and count >= MAX_FAILURES)
+
+
+def _is_failure(pod: Pod) -> bool:
+    """Tell whether the node may be why *pod* failed: neither the infrastructure ended it, nor is it a mistake of the user."""
+    return pod.ended is not None and pod.ended.exit_code not in (0, USER_ERROR, EVICTED) and not pod.disrupted
+
+
+def avoided(job: Job) -> frozenset[str]:
+    """Return the nodes that the pods of *job* avoid."""
+    return frozenset(job.annotations.get(metadata.AVOIDED_ANNOTATION, "").split())
+
+
+def avoiding(template: Object, nodes: frozenset[str]) -> Object:
+    """Return a pod template that prefers other *nodes*; what the user prefers stays, and none is forbidden: it may be the only one."""
+    if not nodes:
+        return template
+    terms = [
+        {
+            "weight": 100,
+            "preference": {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": [node]}]},
+        }
+        for node in sorted(nodes)
+    ]
+    affinity = template["spec"].get("affinity") or {}
+    node = affinity.get("nodeAffinity") or {}
+    key = "preferredDuringSchedulingIgnoredDuringExecution"
+    preferring = {**affinity, "nodeAffinity": {**node, key: [*node.get(key, ()), *terms]}}
+    return {**template, "spec": {**template["spec"], "affinity": preferring}}
 
 
 def look_again(seen: Observed) -> timedelta | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bertjob_api.job import BertJob
@@ -35,6 +35,8 @@ class Observed:
     history: History | None = None
     progress: Mapping[str, Progress] = field(default_factory=dict)
     """What training pods said last, by pod name."""
+    standing: Mapping[str, timedelta] = field(default_factory=dict)
+    """For how long the step that a pod reports has not moved, by pod name."""
     silent_nodes: Mapping[str, datetime | None] = field(default_factory=dict)
     """Nodes of our pods that are not Ready, and since when; None: the node is gone."""
 

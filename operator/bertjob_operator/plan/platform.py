@@ -13,6 +13,8 @@ class Platform:
     image_pull_policy: str = "IfNotPresent"
     node_grace: timedelta = timedelta(seconds=30)
     """How long a node may be silent before its pods are given up."""
+    stall_after: timedelta = timedelta(minutes=10)
+    """How long no step may be done before training counts as stalled."""
     shared_memory: str = "2Gi"
     """Size limit of /dev/shm in training pods."""
     scratch: str | None = None

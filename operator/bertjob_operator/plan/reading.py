@@ -22,6 +22,7 @@ from bertjob_operator.plan.children import (
     Pod,
     RolloutRecord,
     Service,
+    Workload,
 )
 from bertjob_operator.plan.clock import instant
 from bertjob_operator.plan.metadata import DISRUPTED_ANNOTATION
@@ -30,6 +31,8 @@ INDEX_ANNOTATION: Final = "batch.kubernetes.io/job-completion-index"
 HISTORY_KEY: Final = "history.json"
 ROLLOUT_KEY: Final = "rollout.json"
 
+_TAKEN_OUT: Final = "Deactivated"
+"""How Kueue's reasons begin when a Workload was made inactive: by us, an administrator, or its limits."""
 _STARTING: Final = ("ContainerCreating", "PodInitializing")
 
 
@@ -95,14 +98,11 @@ def _ended(containers: Iterable[Mapping[str, Any]], status: Mapping[str, Any]) -
     )
 
 
-def job(value: Object, pods: Iterable[Pod]) -> Job:
-    """Return what matters of a batch/v1 Job, with its *pods*."""
-    metadata, spec = value["metadata"], value.get("spec") or {}
-    conditions = {
-        item["type"]: item
-        for item in (value.get("status") or {}).get("conditions") or ()
-        if item.get("status") == "True"
-    }
+def job(value: Object, pods: Iterable[Pod], workloads: Iterable[Object] = ()) -> Job:
+    """Return what matters of a batch/v1 Job, with its *pods* and Kueue's *workloads*."""
+    metadata, spec, status = value["metadata"], value.get("spec") or {}, value.get("status") or {}
+    conditions = {item["type"]: item for item in status.get("conditions") or () if item.get("status") == "True"}
+    annotations = metadata.get("annotations") or {}
     complete, failed = conditions.get("Complete"), conditions.get("Failed")
     last = complete or failed or {}
     return Job(
@@ -117,9 +117,37 @@ def job(value: Object, pods: Iterable[Pod]) -> Job:
         failed_message=failed.get("message") if failed else None,
         finished=instant(last.get("lastTransitionTime")),
         spec=spec,
-        disrupted=frozenset((metadata.get("annotations") or {}).get(DISRUPTED_ANNOTATION, "").split()),
+        started=instant(status.get("startTime")),
+        version=metadata.get("resourceVersion", ""),
+        labels=metadata.get("labels") or {},
+        annotations=annotations,
+        disrupted=frozenset(annotations.get(DISRUPTED_ANNOTATION, "").split()),
         pods=tuple(sorted(pods, key=lambda item: (item.index is None, item.index or 0, item.name, item.uid))),
+        workloads=tuple(workload(each) for each in workloads if not _holds(each, "Finished")),
     )
+
+
+def workload(value: Object) -> Workload:
+    """Return what matters of Kueue's Workload."""
+    metadata, status = value["metadata"], value.get("status") or {}
+    said = {item["type"]: item.get("message") for item in status.get("conditions") or ()}
+    admitted, evicted = _holds(value, "Admitted"), _holds(value, "Evicted")
+    words = dict.fromkeys(said.get(kind) for kind in (*(["Evicted"] if evicted else []), "QuotaReserved"))
+    evictions = (status.get("schedulingStats") or {}).get("evictions") or ()
+    return Workload(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        active=(value.get("spec") or {}).get("active", True),
+        admitted=admitted and not evicted,
+        evicted=evicted,
+        evictions=sum(item["count"] for item in evictions if not item["reason"].startswith(_TAKEN_OUT)),
+        message=None if admitted and not evicted else "; ".join(word for word in words if word) or None,
+    )
+
+
+def _holds(value: Object, kind: str) -> bool:
+    conditions = (value.get("status") or {}).get("conditions") or ()
+    return any(item["type"] == kind and item.get("status") == "True" for item in conditions)
 
 
 def service(value: Object) -> Service:

@@ -17,9 +17,7 @@ from bertjob_operator.plan.children import Job, Pod
 from bertjob_operator.plan.observed import Observed
 
 SETTLE: Final = timedelta(seconds=10)
-"""How long a Job's end may be seen before the end of its pods: the two come by different watches."""
-LINGER: Final = timedelta(seconds=60)
-"""How long the other pods may still run when one has brought the result."""
+"""When to look again at a Job that is settling."""
 
 
 def ended(job: Job | None) -> tuple[Pod, ...]:
@@ -39,14 +37,9 @@ def training_result(seen: Observed) -> Result | None:
     """Return the result of training when its Job is complete, or when it lingers; None: there is none yet."""
     for job in reversed(seen.training_jobs):
         found = result(job)
-        if found is not None and found.artifact is not None and (job.complete or _lingers(job, seen)):
+        if found is not None and found.artifact is not None and (job.complete or job.lingering):
             return found
     return None
-
-
-def _lingers(job: Job, seen: Observed) -> bool:
-    times = [pod.ended.time for pod in ended(job) if pod.ended is not None and pod.ended.exit_code == 0]
-    return any(time is not None and seen.now - time > LINGER for time in times)
 
 
 def model(seen: Observed) -> Artifact | None:
@@ -80,11 +73,6 @@ def optimize_progress(seen: Observed) -> Progress | None:
     pods = seen.optimize.pods if seen.optimize is not None else ()
     running = [pod.name for pod in pods if pod.phase == "Running" and pod.name in seen.progress]
     return seen.progress[running[-1]] if running else None
-
-
-def is_settling(job: Job, seen: Observed) -> bool:
-    """Tell whether the end of *job* is so new that its pods may be seen later."""
-    return job.finished is not None and seen.now - job.finished < SETTLE
 
 
 def failed(job: Job | None) -> tuple[Pod, ...]:

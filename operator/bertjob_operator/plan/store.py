@@ -2,7 +2,7 @@
 
 from bertjob_api import names
 from bertjob_api.cluster import POD, SERVICE, Object
-from bertjob_operator.plan import attempts, base, metadata, nodes
+from bertjob_operator.plan import attempts, base, metadata, nodes, quota
 from bertjob_operator.plan.children import Job
 from bertjob_operator.plan.effects import Delete
 from bertjob_operator.plan.observed import Observed
@@ -24,6 +24,9 @@ def kept(seen: Observed) -> tuple[tuple[Object, ...], tuple[Delete, ...]]:
     address = address_in(job) if job is not None and not job.over else None
     current = seen.store_service.cluster_ip if seen.store_service is not None else None
     service = base.store_service(seen.job, address=current or address)
+    if quota.is_waiting(job):
+        # One that is started afresh holds no half-finished rendezvous of pods that are gone.
+        return (service,), pod_removed(seen)
     if seen.store is None:
         return (service, base.store_pod(seen)), ()
     ended = seen.store.phase in ("Succeeded", "Failed")

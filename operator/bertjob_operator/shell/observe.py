@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bertjob_api import names
@@ -16,6 +16,7 @@ from bertjob_api.cluster import (
     POD,
     SERVICE,
     SERVICE_ACCOUNT,
+    WORKLOAD,
     Cluster,
     Kind,
     Object,
@@ -29,6 +30,7 @@ from bertjob_operator.plan import Observed, children, reading, results, serving
 from bertjob_operator.plan.clock import instant
 from bertjob_operator.plan.rules.lifecycle import is_finished
 from bertjob_operator.runtime.store import Store
+from bertjob_operator.shell.endings import Endings
 from bertjob_operator.shell.settings import Settings
 
 Key = tuple[str, str]
@@ -69,6 +71,10 @@ class Sources:
     """Reads a pod."""
     progress: Mapping[str, Progress] = field(default_factory=dict)
     """By uid of the training pod."""
+    standing: Callable[[str], timedelta | None] = lambda _uid: None
+    """For how long the step of a pod, by uid, has not moved; None: it has told none."""
+    endings: Endings = field(default_factory=Endings)
+    """What this process remembers; nothing is lost with it but a few seconds."""
 
 
 async def observe(key: Key, sources: Sources, *, now: datetime) -> Seen | Refused | None:
@@ -82,6 +88,7 @@ async def observe(key: Key, sources: Sources, *, now: datetime) -> Seen | Refuse
     """
     raw = sources.stores[BERT_JOB].get(*key)
     if raw is None:
+        sources.endings.forget(key)
         return None
     try:
         job = parse_job(raw, local=sources.settings.local_files)
@@ -91,6 +98,7 @@ async def observe(key: Key, sources: Sources, *, now: datetime) -> Seen | Refuse
     stored = raw.get("status") or {}
     seen = Observed(job=job, now=now, stored=stored, platform=sources.settings.platform)
     seen = await _with_training(_from_caches(seen, found, sources), found, sources)
+    seen = sources.endings.marked(seen, key=key)
     if job.spec.serving is not None and results.model(seen) is not None and not is_finished(seen):
         seen = await _with_serving(seen, found, sources.cluster)
     return Seen(observed=seen, version=raw["metadata"].get("resourceVersion"), found=found)
@@ -129,11 +137,8 @@ def is_owned(value: Object, uid: str) -> bool:
 def _from_caches(seen: Observed, found: dict[Ref, Object], sources: Sources) -> Observed:
     job = seen.job
     strangers = tuple(str(ref) for ref, value in found.items() if not is_owned(value, job.uid))
-    pods = sources.stores[POD]
     jobs = {
-        ref.name: reading.job(value, map(sources.read, pods.by_owner(value["metadata"]["uid"])))
-        for ref, value in found.items()
-        if ref.kind == JOB and is_owned(value, job.uid)
+        ref.name: _job(value, sources) for ref, value in found.items() if ref.kind == JOB and is_owned(value, job.uid)
     }
     store = Ref(POD, job.namespace, names.store_name(job.name))
     service = Ref(SERVICE, job.namespace, names.store_name(job.name))
@@ -150,8 +155,16 @@ def _from_caches(seen: Observed, found: dict[Ref, Object], sources: Sources) -> 
     return replace(
         seen,
         progress={pod.name: sources.progress[pod.uid] for pod in known if pod.uid in sources.progress},
+        standing={pod.name: span for pod in known if (span := sources.standing(pod.uid)) is not None},
         silent_nodes=dict(_silent(known, sources.stores[NODE])),
     )
+
+
+def _job(value: Object, sources: Sources) -> children.Job:
+    """Return a Job with its pods, and with its Workloads where Kueue runs."""
+    uid = value["metadata"]["uid"]
+    pods = map(sources.read, sources.stores[POD].by_owner(uid))
+    return reading.job(value, pods, sources.stores[WORKLOAD].by_owner(uid))
 
 
 def _attempts(found: Mapping[Ref, Object], jobs: Mapping[str, children.Job]) -> Iterator[tuple[int, children.Job]]:
@@ -183,8 +196,7 @@ async def _with_training(seen: Observed, found: dict[Ref, Object], sources: Sour
     for value in await sources.cluster.list(JOB, namespace=seen.job.namespace, name=name):
         if is_owned(value, seen.job.uid):
             found[ref_of(value)] = value
-            pods = map(sources.read, sources.stores[POD].by_owner(value["metadata"]["uid"]))
-            return replace(seen, training={**seen.training, number: reading.job(value, pods)})
+            return replace(seen, training={**seen.training, number: _job(value, sources)})
     return seen
 
 

@@ -14,6 +14,7 @@ from bertjob_api.cluster import (
     POD,
     SERVICE,
     SERVICE_ACCOUNT,
+    WORKLOAD,
     Cluster,
     Object,
     Ref,
@@ -48,6 +49,15 @@ def child_key(value: Object) -> Key | None:
     """Return the key of the BertJob that *value* is a child of, or None."""
     name = (value["metadata"].get("labels") or {}).get(names.JOB_LABEL)
     return (value["metadata"]["namespace"], name) if name is not None else None
+
+
+def workload_key(value: Object) -> Key | None:
+    """Return the key of the BertJob whose Job the Workload *value* is made for, by the Job's name; None: no one's."""
+    for owner in value["metadata"].get("ownerReferences") or ():
+        name = names.job_of_child(owner["name"]) if owner["kind"] == JOB.kind else None
+        if name is not None:
+            return value["metadata"]["namespace"], name
+    return None
 
 
 class Operator:
@@ -89,6 +99,7 @@ class Operator:
             settings=settings,
             read=PodReader(self.controller.stores[POD]),
             progress=self._board.answers,
+            standing=self._board.standing,
         )
 
     async def run(self) -> None:
@@ -149,4 +160,6 @@ def _watches(settings: Settings, pool: Pool) -> "list[Watch[Key]]":
         for kind in (JOB, POD, SERVICE, CONFIG_MAP, SERVICE_ACCOUNT)
     ]
     nodes: Watch[Key] = Watch(kind=NODE, key_of=lambda _: None, keep=lean)
-    return [Watch(kind=BERT_JOB, key_of=job_key, namespace=namespace, keep=pool.keep), *children, nodes]
+    # Kueue's, where it is installed: they carry no label of ours.
+    workloads = Watch(kind=WORKLOAD, key_of=workload_key, namespace=namespace, keep=lean)
+    return [Watch(kind=BERT_JOB, key_of=job_key, namespace=namespace, keep=pool.keep), *children, nodes, workloads]

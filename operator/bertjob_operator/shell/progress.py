@@ -6,6 +6,7 @@ No reconcile waits for an answer: what was said last stands on a board, and a ch
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, Final
@@ -39,9 +40,16 @@ class Board:
     def __init__(self, pods: Store, *, changed: Callable[[Object], None], interval: timedelta) -> None:
         self.answers: dict[str, Progress] = {}
         """By uid of the pod; kept while the pod is there."""
+        self._moved: dict[str, float] = {}
+        """When the step of a pod last changed, in seconds of the monotonic clock; by uid."""
         self._pods = pods
         self._changed = changed
         self._interval = interval.total_seconds()
+
+    def standing(self, uid: str) -> timedelta | None:
+        """Return for how long the step of a pod has not moved; None: it has told none."""
+        moved = self._moved.get(uid)
+        return timedelta(seconds=time.monotonic() - moved) if moved is not None else None
 
     async def run(self) -> None:
         """Ask until cancelled."""
@@ -62,7 +70,10 @@ class Board:
         async with limit:
             answer = await fetch(address(pod), session=session)
         uid = pod["metadata"]["uid"]
-        if answer is not None and answer != self.answers.get(uid):
+        before = self.answers.get(uid)
+        if answer is not None and answer != before:
+            if before is None or before.step != answer.step:
+                self._moved[uid] = time.monotonic()
             self.answers[uid] = answer
             self._changed(pod)
 
@@ -73,7 +84,7 @@ class Board:
     def _forget(self) -> None:
         known = {pod["metadata"]["uid"] for pod in self._telling()}
         for uid in self.answers.keys() - known:
-            del self.answers[uid]
+            del self.answers[uid], self._moved[uid]
 
 
 def address(pod: Object) -> str:

@@ -41,6 +41,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
             trainer_image=_get(env, "TRAINER_IMAGE", platform.trainer_image),
             image_pull_policy=_get(env, "IMAGE_PULL_POLICY", platform.image_pull_policy),
             node_grace=_seconds(env, "NODE_GRACE_SECONDS", platform.node_grace),
+            stall_after=_seconds(env, "STALL_SECONDS", platform.stall_after),
             shared_memory=_get(env, "SHARED_MEMORY", platform.shared_memory),
             scratch=env.get(f"{PREFIX}SCRATCH") or None,
         ),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bertjob_api import names
-from bertjob_api.cluster import NODE, POD, Kind, Object
+from bertjob_api.cluster import NODE, POD, WORKLOAD, Kind, Object
 from bertjob_operator.plan.reading import INDEX_ANNOTATION
 
 _METADATA: Final = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp")
@@ -12,11 +12,13 @@ _PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "labels": (names.JOB_LABEL, names.COMPONENT_LABEL),
     "annotations": (INDEX_ANNOTATION, names.KSERVE_SOURCE_ANNOTATION),
 }
-_OWNER: Final = ("uid", "controller")
+_OWNER: Final = ("kind", "name", "uid", "controller")
 _STATUS: Final[Mapping[Kind, tuple[str, ...]]] = {
     POD: ("phase", "podIP", "reason", "conditions"),
     NODE: ("conditions",),
+    WORKLOAD: ("conditions", "schedulingStats"),
 }
+_SPEC: Final = ("nodeName", "active")
 _CONTAINERS: Final = ("initContainerStatuses", "containerStatuses")
 _STATES: Final[Mapping[str, tuple[str, ...]]] = {
     "waiting": ("reason",),
@@ -25,9 +27,8 @@ _STATES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def trimmed(value: Object) -> Object:
-    """Return *value*, a Pod or Node, with the fields that a plan may read."""
-    kind = POD if value["kind"] == POD.kind else NODE
-    node = value.get("spec", {}).get("nodeName")
+    """Return *value*, a Pod, a Node or a Workload, with the fields that a plan may read."""
+    kind = next(each for each in _STATUS if each.kind == value["kind"])
     given = value.get("status") or {}
     status = _only(given, _STATUS[kind])
     if kind == POD:
@@ -36,7 +37,7 @@ def trimmed(value: Object) -> Object:
         "apiVersion": value["apiVersion"],
         "kind": value["kind"],
         "metadata": _metadata(value["metadata"]),
-        "spec": {"nodeName": node} if node is not None else {},
+        "spec": _only(value.get("spec") or {}, _SPEC),
         "status": status,
     }
 

@@ -64,7 +64,8 @@ def candidate(shop: Workshop, method: str) -> Record | str:
     report = json.loads((shop.folder / f"{method}.json").read_text(encoding="utf-8"))
     if "failure" in report:
         return str(report["failure"])
-    record = Record(outcome=Outcome.from_json(json.dumps(report["outcome"]).encode()), artifact=_publish(shop, method))
+    artifact = None if RECIPES[method].is_shown else _publish(shop, method)
+    record = Record(outcome=Outcome.from_json(json.dumps(report["outcome"]).encode()), artifact=artifact)
     shop.storage.put(_key(shop, method), record.to_json())
     return record
 
@@ -80,10 +81,11 @@ def _recorded(shop: Workshop, method: str) -> Record | None:
         if record.outcome.cpu != cpu.model():
             _log.info("%s: was measured on another CPU (%s), measuring again", method, record.outcome.cpu)
             return None
-        if method == FP32:  # the other candidates are timed beside it
-            folders.fetch(shop.storage, record.artifact.uri, shop.folder / FP32, record.artifact.sha256)
-        else:
-            folders.read_manifest(shop.storage, record.artifact.uri, sha256=record.artifact.sha256)
+        artifact = record.artifact
+        if artifact is not None and method == FP32:  # the other candidates are timed beside it
+            folders.fetch(shop.storage, artifact.uri, shop.folder / FP32, artifact.sha256)
+        elif artifact is not None:
+            folders.read_manifest(shop.storage, artifact.uri, sha256=artifact.sha256)
     except NotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:

@@ -16,6 +16,8 @@ _ARRAYS: Final = "texts.npz"
 _SETTINGS: Final = "settings.json"
 MODEL: Final = "model"
 """Folder of the trained model, within the working folder."""
+TIMING_S: Final = 30.0
+"""Seconds after which no further round is timed, unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +49,13 @@ class Settings:
     """Id of [MASK], for tasks that fill it in; None: nothing is filled in."""
     vocabulary: int = 0
     """How many token ids there are, for golden inputs that are invented."""
+    unknown_id: int = 0
+    """Id of [UNK]: what tokens are looked up as whose embeddings were left out."""
     take: tuple[int, ...] | None = None
     """Which output is the first, the second, ... of the job's labels; None: they are in this order."""
     rounds: int = 15
     """Most interleaved rounds that are timed."""
-    budget_s: float = 30.0
+    budget_s: float = TIMING_S
     """Seconds after which no further round is begun."""
     timed_texts: int = 32
     """Held-out texts timed in each round: a sample of the real lengths."""
@@ -72,6 +76,8 @@ class Bundle:
     """Token ids (S,) int32 of training texts."""
     training: tuple[Array, ...] = ()
     """Token ids (S,) int32 of training texts to learn from."""
+    words: Array | None = None
+    """(K,) ascending: token ids whose embeddings INT8 candidates keep; None: those of all."""
     golden: tuple[int, ...]
     """Indices of the held-out inputs that become the golden set."""
     golden_texts: tuple[Asked, ...] | None
@@ -92,6 +98,7 @@ class Bundle:
             **_flat("calibration", self.calibration),
             **_flat("training", self.training),
             "counts": np.array(self.counts, np.int64),
+            **({} if self.words is None else {"words": self.words}),
         }
         np.savez(folder / _ARRAYS, allow_pickle=False, **arrays)
         plain = {"golden": self.golden, "golden_texts": self.golden_texts, "settings": asdict(self.settings)}
@@ -109,6 +116,7 @@ class Bundle:
                 counts=tuple(arrays["counts"].tolist()),
                 calibration=_split(arrays["calibration"], arrays["calibration_ends"]),
                 training=_split(arrays["training"], arrays["training_ends"]),
+                words=arrays.get("words"),
                 golden=tuple(plain["golden"]),
                 golden_texts=None if texts is None else tuple(map(asked_of, texts)),
                 settings=_settings(plain["settings"]),

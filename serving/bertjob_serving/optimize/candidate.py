@@ -11,12 +11,12 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from bertjob_serving import cpu, engine, golden
-from bertjob_serving.optimize import contain, making, measure, progress, resident
+from bertjob_serving.optimize import contain, magnitude, making, measure, progress, resident
 from bertjob_serving.optimize.bundle import MODEL, Bundle
 from bertjob_serving.optimize.invented import invented
 from bertjob_serving.optimize.outcome import Latency, Outcome
@@ -33,6 +33,13 @@ FIXED: Final = 128
 """Tokens of the text that is timed beside the data's own."""
 
 
+class _Own(NamedTuple):
+    """A candidate that can be asked."""
+
+    engine: engine.Engine
+    weights_bytes: int
+
+
 def produce(name: str, folder: Path) -> Outcome:
     """Build, measure and complete the artifact folder of the candidate *name* within the working folder; FP32 comes first."""
     bundle, tell = Bundle.load(folder), progress.teller(folder, name)
@@ -40,20 +47,21 @@ def produce(name: str, folder: Path) -> Outcome:
     kind, task, threads = RECIPES[name].engine, task_of(settings.task, settings.problem), settings.threads
     _log.info("%s: building", name)
     tell("building", 0)
-    making.make(RECIPES[name], _ingredients(name, bundle, folder, lambda activity: tell(activity, 0)), target)
-    own = engine.library(kind).compiled(target, threads=threads)
+    own = _made(name, bundle, folder, lambda activity: tell(activity, 0))
     _log.info("%s: answering %d held-out texts", name, count)
     answers = measure.answers(
-        own,
+        own.engine,
         bundle.items,
         reduce=task.reduce,
+        size=1 if engine.answers_alone(kind, method=name) else measure.BATCH,
         answered=lambda done: tell(f"{done} of {count} held-out texts answered", done),
     )
     _log.info("%s: timing %d texts", name, min(len(bundle.heldout), settings.timed_texts))
     tell("timing", count)
-    mix, fixed = _times(name, own, bundle, folder)
-    _write_tokenizer(folder / MODEL, target / TOKENIZER)
-    (target / golden.FILE).write_bytes(golden.to_json(_golden(bundle, folder, name)))
+    mix, fixed = _times(name, own.engine, bundle, folder)
+    if not RECIPES[name].is_shown:
+        _write_tokenizer(folder / MODEL, target / TOKENIZER)
+        (target / golden.FILE).write_bytes(golden.to_json(_golden(bundle, folder, name)))
     tokens = _fixed_tokens(bundle)
     return Outcome(
         method=name,
@@ -63,21 +71,38 @@ def produce(name: str, folder: Path) -> Outcome:
         speedups=measure.ratios(mix[FP32], mix[name]),
         fixed_tokens=tokens,
         fixed_speedups=measure.ratios(fixed[FP32], fixed[name]),
-        weights_bytes=(target / engine.library(kind).WEIGHTS).stat().st_size,
-        peak_bytes=resident.peak_bytes(kind, target, threads=threads, tokens=tokens),
+        weights_bytes=own.weights_bytes,
+        peak_bytes=None if kind == engine.TORCH else resident.peak_bytes(kind, target, threads=threads, tokens=tokens),
         engine=engine.described(kind, threads=threads),
         cpu=cpu.model(),
     )
+
+
+def _made(name: str, bundle: Bundle, folder: Path, tell: Callable[[str], None]) -> _Own:
+    """Make the candidate's files, or its model in memory where it has none, and return what computes."""
+    kind, settings, target = RECIPES[name].engine, bundle.settings, folder / name
+    if kind == engine.TORCH:
+        from bertjob_serving.optimize.tuning.torch_dynamic import Quantized  # noqa: PLC0415  # torch takes seconds
+
+        quantized = Quantized(folder / MODEL, reads=settings.reads, sep_id=settings.sep_id, threads=settings.threads)
+        return _Own(quantized, quantized.weights_bytes)
+    making.make(RECIPES[name], _ingredients(name, bundle, folder, tell), target)
+    library = engine.library(kind)
+    return _Own(library.compiled(target, threads=settings.threads), (target / library.WEIGHTS).stat().st_size)
 
 
 def _ingredients(name: str, bundle: Bundle, folder: Path, tell: Callable[[str], None]) -> making.Ingredients:
     settings, weights = bundle.settings, RECIPES[name].weights
     if weights == "trained":
         trained = read_trained(folder / MODEL)
+    elif weights == "zeroed":
+        trained = magnitude.zeroed(read_trained(folder / MODEL))
     else:
         from bertjob_serving.optimize.tuning import rework  # noqa: PLC0415  # torch takes seconds, and few candidates need it
 
         trained = rework.reworked(weights, folder, bundle, tell=tell)
+    if bundle.words is not None and not RECIPES[name].is_reference:
+        trained = trained.trimmed(bundle.words.tolist(), unknown=settings.unknown_id)
     return making.Ingredients(
         trained=trained.shortened(settings.max_length),
         reads=settings.reads,

@@ -20,7 +20,7 @@ from openvino import opset15 as ops
 
 from bertjob_serving.engine import ATTENTION_MASK, INPUT_IDS, LOGITS
 from bertjob_serving.optimize import gaps
-from bertjob_serving.optimize.weights import Array, BertConfig, Trained
+from bertjob_serving.optimize.weights import WORDS, Array, BertConfig, Trained
 from bertjob_tasks.masked_lm import TOP
 from bertjob_tasks.task import Reads
 
@@ -106,7 +106,7 @@ class _Graph:
     def embed(self, ids: Node, *, sep_id: int | None) -> Node:
         """Return the normalized sum of word, position and type embeddings (B, S, H); *sep_id* as in ``build``."""
         base = "bert.embeddings"
-        words = self._trained.tensor(f"{base}.word_embeddings.weight", None, self._config.hidden_size)
+        words = self._trained.tensor(WORDS, None, self._config.hidden_size)
         positions = self._trained.tensor(
             f"{base}.position_embeddings.weight", self._config.max_positions, self._config.hidden_size
         )
@@ -127,13 +127,20 @@ class _Graph:
             _vector([0], f"{base}.rows"),
             name=f"{base}.used",
         )
-        rows = self._store.rows(f"{base}.word_embeddings", words, ids)
+        rows = self._store.rows(f"{base}.word_embeddings", words, self._row_numbers(ids))
         vectors = ops.add(rows, used, name=f"{base}.sum")
         if sep_id is not None:
             step = ops.constant((types[1] - types[0])[None, None, :], name=f"{base}.types")
             second = ops.multiply(_in_second(ids, sep_id), step, name=f"{base}.second.types")
             vectors = ops.add(vectors, second, name=f"{base}.typed")
         return self._norm(vectors, f"{base}.LayerNorm")
+
+    def _row_numbers(self, ids: Node) -> Node:
+        """Return the rows (B, S) of the word embeddings that token *ids* have."""
+        base, rows = "bert.embeddings.vocabulary", self._trained.word_rows
+        if rows is None:
+            return ids
+        return ops.gather(ops.constant(rows, name=base), ids, _index(0, f"{base}.axis"), name=f"{base}.rows")
 
     def layer(self, index: int, hidden: Node, bias: Node, *, only_cls: bool) -> Node:
         """Return the hidden states after one encoder layer, (B, S, H), or (B, 1, H) for [CLS] alone."""
@@ -170,7 +177,7 @@ class _Graph:
         x = gaps.picked(hidden, found, name=f"{base}.states")
         x = self._activate(self._linear(f"{base}.transform.dense", x), f"{base}.transform.activation")
         x = self._norm(x, f"{base}.transform.LayerNorm")
-        words = self._trained.tensor("bert.embeddings.word_embeddings.weight", None, self._config.hidden_size)
+        words = self._trained.tensor(WORDS, None, self._config.hidden_size)
         logits = self._product(f"{base}.decoder", x, words, self._trained.tensor(f"{base}.bias", len(words)))
         return gaps.likeliest(logits, found, top=TOP)
 

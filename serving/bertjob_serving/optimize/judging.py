@@ -39,17 +39,22 @@ def rows(measured: Measured, limits: Gate) -> list[Row]:
     found = [_reference(FP32, measured.fp32, measured)]
     for name, record in measured.candidates.items():
         if isinstance(record, str):
-            verdict = None if _is_reference(name) else gate.FAILED
+            verdict = None if _is_reference(name) or _is_shown(name) else gate.FAILED
             found.append(Row(method=name, record=None, value=None, metric=metric, verdict=verdict, failure=record))
         elif _is_reference(name):
             found.append(_reference(name, record, measured))
         else:
-            found.append(_row(name, record, measured, limits))
+            judged = _row(name, record, measured, limits)
+            found.append(replace(judged, checks=(), verdict=None) if _is_shown(name) else judged)
     return found
 
 
 def _is_reference(name: str) -> bool:
     return name in RECIPES and RECIPES[name].is_reference
+
+
+def _is_shown(name: str) -> bool:
+    return name in RECIPES and RECIPES[name].is_shown
 
 
 def best_fp32(measured: Measured) -> float:

@@ -134,7 +134,8 @@ def main(folder: Path) -> int:
     def reduce(outputs: Sequence[Array], tokens: Windows) -> tuple[float, ...]:
         return task.reduce(outputs if take is None else [item[..., list(take)] for item in outputs], tokens)
 
-    answers = measure.answers(own, bundle.items, reduce=reduce)
+    alone = engine.answers_alone(manifest.engine, method=manifest.method)
+    answers = measure.answers(own, bundle.items, reduce=reduce, size=1 if alone else measure.BATCH)
     texts = measure.length_sample(bundle.heldout, wanted=bundle.settings.timed_texts)
     rounds = measure.interleaved(
         {"live": own.logits_of}, texts, rounds=bundle.settings.rounds, budget_s=bundle.settings.budget_s / 2

@@ -28,9 +28,11 @@ class Ingredients:
 def make(recipe: Recipe, given: Ingredients, target: Path) -> None:
     """Write the model's files of *recipe* into the folder *target*."""
     if recipe.engine == ONNXRUNTIME:
-        assert given.mask_id is None, "what fills in [MASK] is planned for OpenVINO alone; this is a bug"
-        onnx_store = onnx_graph.Float32() if recipe.is_reference else onnx_graph.Int8(largest=_largest())
-        made = onnx_graph.build(given.trained, store=onnx_store, reads=given.reads, sep_id=given.sep_id)
+        tied = given.mask_id is not None
+        onnx_store = onnx_graph.Float32() if recipe.is_reference else onnx_graph.Int8(largest=_largest(), is_tied=tied)
+        made = onnx_graph.build(
+            given.trained, store=onnx_store, reads=given.reads, sep_id=given.sep_id, mask_id=given.mask_id
+        )
         onnx_graph.save(made, target)
         return
     is_float = recipe.is_reference or recipe.is_calibrated

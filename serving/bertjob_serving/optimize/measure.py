@@ -9,7 +9,8 @@ import numpy as np
 from bertjob_serving.optimize.weights import Array
 from bertjob_tasks.task import Windows
 
-_BATCH: Final = 16
+BATCH: Final = 16
+"""Inputs of one length that are answered at once."""
 MIN_ROUNDS: Final = 5
 """Rounds that are timed whatever the budget says: fewer tell nothing about their spread."""
 
@@ -30,7 +31,12 @@ class Engine(Protocol):
 
 
 def answers(
-    engine: Engine, items: Sequence[Windows], *, reduce: Reduce, answered: Callable[[int], None] = lambda _: None
+    engine: Engine,
+    items: Sequence[Windows],
+    *,
+    reduce: Reduce,
+    size: int = BATCH,
+    answered: Callable[[int], None] = lambda _: None,
 ) -> tuple[float, ...]:
     """
     Return the answers that *engine* gives to *items*, one after another.
@@ -39,6 +45,7 @@ def answers(
         engine: what computes.
         items: the inputs of each.
         reduce: makes the answer to one item.
+        size: most inputs at once; 1 where answers depend on those beside them, so that they are what will be served.
         answered: is told how many are done so far.
 
     """
@@ -46,7 +53,7 @@ def answers(
     inputs = [items[number][place].ids for number, place in places]
     outputs: list[dict[int, Array]] = [{} for _ in items]
     found: dict[int, tuple[float, ...]] = {}
-    for batch in batches([len(ids) for ids in inputs], size=_BATCH):
+    for batch in batches([len(ids) for ids in inputs], size=size):
         ids = np.stack([inputs[index] for index in batch])
         for index, output in zip(batch, engine.logits(ids, np.ones_like(ids)), strict=True):
             number, place = places[index]

@@ -10,53 +10,27 @@ Source: ONNX Runtime, docs/ContribOperators.md (domain com.microsoft); onnx/onnx
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from bertjob_serving import onnxruntime_engine
 from bertjob_serving.engine import ATTENTION_MASK, INPUT_IDS, LOGITS
+from bertjob_serving.optimize import onnx_gaps
 from bertjob_serving.optimize.int8 import quantize_rows
-from bertjob_serving.optimize.weights import Array, BertConfig, Trained
+from bertjob_serving.optimize.onnx_nodes import OWN, Nodes
+from bertjob_serving.optimize.weights import WORDS, Array, BertConfig, Trained
 from bertjob_tasks.task import Reads
 
 _OPSET: Final = 17
 """The first with LayerNormalization."""
 _IR: Final = 10
-_OWN: Final = "com.microsoft"
 FULL: Final = 127
 """Greatest weight where products of 8 bits are added in 32."""
 HALF: Final = 64
 """Greatest weight where two of them are added in 16 bits first: 2 * 255 * 64 just fits."""
-
-
-class Nodes:
-    """The nodes and constants of a graph that grows; every value has a name of its own choosing."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def constant(self, name: str, values: Array) -> str:
-        """Add a constant and return its name."""
-        self.constants.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
-        return name
-
-    def scalar(self, name: str, value: np.generic) -> str:
-        """Add a constant without dimensions and return its name."""
-        return self.constant(name, np.array(value))
-
-    def whole(self, name: str, *values: int) -> str:
-        """Add a constant vector of integers and return its name."""
-        return self.constant(name, np.array(values, np.int64))
-
-    def add(self, kind: str, name: str, *inputs: str, own: bool = False, **attributes: Any) -> str:
-        """Add a node with one output and return its name; *own*: of ONNX Runtime's own operations."""
-        domain = _OWN if own else ""
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, domain=domain, **attributes))
-        return name
 
 
 class Store(Protocol):
@@ -68,6 +42,10 @@ class Store(Protocol):
 
     def rows(self, nodes: Nodes, name: str, values: Array, ids: str) -> str:
         """Return float32 rows (B, S, H) of the table *values* (V, H), picked by *ids* (B, S)."""
+        ...
+
+    def tied(self, nodes: Nodes, name: str, x: str) -> str:
+        """Return (..., V) of ``x`` (..., H) and the table *name*, which ``rows`` has added: it stands in the file once."""
         ...
 
 
@@ -82,6 +60,10 @@ class Float32:
         """Return a gather from the constant table."""
         return nodes.add("Gather", f"{name}.rows", nodes.constant(name, values), ids)
 
+    def tied(self, nodes: Nodes, name: str, x: str) -> str:
+        """Return the product with the turned table; ONNX Runtime turns it once, when it loads the model."""
+        return nodes.add("MatMul", f"{name}.product", x, nodes.add("Transpose", f"{name}.turned", name, perm=[1, 0]))
+
 
 class Int8:
     """
@@ -89,11 +71,12 @@ class Int8:
 
     Args:
         largest: greatest weight: ``FULL``, or ``HALF`` for CPUs without VNNI.
+        is_tied: the table of word embeddings is the output layer's matrix too, and keeps to *largest* as well.
 
     """
 
-    def __init__(self, *, largest: int) -> None:
-        self._largest = largest
+    def __init__(self, *, largest: int, is_tied: bool = False) -> None:
+        self._largest, self._is_tied = largest, is_tied
 
     def product(self, nodes: Nodes, name: str, x: str, values: Array) -> str:
         """Return the product with the input quantized to 8 bits over its own range."""
@@ -103,14 +86,22 @@ class Int8:
 
     def rows(self, nodes: Nodes, name: str, values: Array, ids: str) -> str:
         """Return the scaled rows: picked as int8 first, so that the table is never held as float32."""
-        whole, scales = quantize_rows(values)
+        whole, scales = quantize_rows(values, largest=self._largest if self._is_tied else FULL)
         picked = nodes.add("Gather", f"{name}.rows", nodes.constant(name, whole), ids)
         factors = nodes.add("Gather", f"{name}.factors", nodes.constant(f"{name}.scales", scales), ids)
         wide = nodes.add("Cast", f"{name}.float", picked, to=TensorProto.FLOAT)
         return nodes.add("Mul", f"{name}.scaled", wide, factors)
 
+    def tied(self, nodes: Nodes, name: str, x: str) -> str:
+        """Return the product with the turned table, its input quantized to 8 bits over its own range."""
+        weight = nodes.add("Transpose", f"{name}.turned", name, perm=[1, 0])
+        factors = nodes.add("Squeeze", f"{name}.turned.scales", f"{name}.scales", nodes.whole(f"{name}.axis", 1))
+        return nodes.add("DynamicQuantizeMatMul", f"{name}.product", x, weight, factors, own=True)
 
-def build(trained: Trained, *, store: Store, reads: Reads = "first", sep_id: int | None = None) -> onnx.ModelProto:
+
+def build(
+    trained: Trained, *, store: Store, reads: Reads = "first", sep_id: int | None = None, mask_id: int | None = None
+) -> onnx.ModelProto:
     """
     Return the model: ``input_ids`` and ``attention_mask`` (B, S) int32 to ``logits`` float32; arguments as in ``graph.build``.
 
@@ -128,9 +119,11 @@ def build(trained: Trained, *, store: Store, reads: Reads = "first", sep_id: int
         hidden = graph.total(hidden)
     if reads in ("mean", "cls"):
         graph.of_length_one(hidden)
+    elif mask_id is not None:
+        graph.fill(hidden, mask_id)
     else:
         graph.classify(graph.pool(hidden) if reads == "first" else hidden)
-    return graph.model(("B", "S", "L") if reads in ("tokens", "spans") else ("B", "L"))
+    return graph.model(("B", "L") if takes_first or reads == "mean" else ("B", "S", "L"))
 
 
 def save(model: onnx.ModelProto, folder: Path) -> None:
@@ -149,10 +142,10 @@ class _Graph:
     def embed(self, *, sep_id: int | None) -> str:
         """Return the normalized sum of word, position and type embeddings (B, S, H); *sep_id* as in ``build``."""
         base, width, add = "bert.embeddings", self._config.hidden_size, self._nodes.add
-        words = self._trained.tensor(f"{base}.word_embeddings.weight", None, width)
+        words = self._trained.tensor(WORDS, None, width)
         positions = self._trained.tensor(f"{base}.position_embeddings.weight", self._config.max_positions, width)
         types = self._trained.tensor(f"{base}.token_type_embeddings.weight", None, width)
-        rows = self._store.rows(self._nodes, f"{base}.word_embeddings", words, INPUT_IDS)
+        rows = self._store.rows(self._nodes, f"{base}.word_embeddings", words, self._row_numbers())
         table = self._nodes.constant(f"{base}.positions", positions + types[0])
         shape = add("Shape", f"{base}.length", INPUT_IDS, start=1)
         start = self._nodes.whole(f"{base}.start", 0)
@@ -169,6 +162,13 @@ class _Graph:
             *self._norm_weights(f"{base}.LayerNorm"),
             epsilon=self._config.layer_norm_eps,
         )
+
+    def _row_numbers(self) -> str:
+        """Return the rows (B, S) of the word embeddings that token ids have."""
+        base, rows = "bert.embeddings.vocabulary", self._trained.word_rows
+        if rows is None:
+            return INPUT_IDS
+        return self._nodes.add("Gather", f"{base}.rows", self._nodes.constant(base, rows), INPUT_IDS)
 
     def _second(self, sep_id: int) -> str:
         """Return (B, S, 1): 1 for the tokens of the second text, 0 up to the first [SEP]; padding may have either."""
@@ -223,6 +223,19 @@ class _Graph:
             index += 1
         self._nodes.add("Identity", LOGITS, self._linear(self._trained.output, x))
 
+    def fill(self, hidden: str, mask_id: int) -> None:
+        """Add the likeliest words of the gaps among states (B, S, H) as what is answered."""
+        nodes, base = self._nodes, "cls.predictions"
+        found = onnx_gaps.find(nodes, mask_id)
+        product = self._product(f"{base}.transform.dense", onnx_gaps.picked(nodes, hidden, found))
+        activate = _ACTIVATIONS[self._config.activation]
+        x = activate(nodes, f"{base}.transform.activation", product, self._bias(f"{base}.transform.dense"))
+        norm, epsilon = f"{base}.transform.LayerNorm", self._config.layer_norm_eps
+        x = nodes.add("LayerNormalization", norm, x, *self._norm_weights(norm), epsilon=epsilon)
+        bias = nodes.constant(f"{base}.bias", self._trained.tensor(f"{base}.bias", None))
+        words = self._store.tied(nodes, "bert.embeddings.word_embeddings", x)
+        onnx_gaps.likeliest(nodes, nodes.add("Add", f"{base}.logits", words, bias), found)
+
     def model(self, outputs: tuple[str, ...]) -> onnx.ModelProto:
         """Return the finished model whose logits have the dimensions *outputs*."""
         inputs = [
@@ -230,7 +243,7 @@ class _Graph:
         ]
         logits = helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, list(outputs))
         graph = helper.make_graph(self._nodes.nodes, "bert-classifier", inputs, [logits], self._nodes.constants)
-        versions = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_OWN, 1)]
+        versions = [helper.make_opsetid("", _OPSET), helper.make_opsetid(OWN, 1)]
         return helper.make_model(graph, opset_imports=versions, ir_version=_IR, producer_name="bertjob")
 
     def _attention(self, base: str, queried: str, hidden: str) -> str:

@@ -58,18 +58,21 @@ class Record:
     """A candidate's outcome and where its artifact is published."""
 
     outcome: Outcome
-    artifact: Artifact
+    artifact: Artifact | None
+    """None: it is shown, and never served."""
 
     def to_json(self) -> bytes:
         """Return the content of ``candidates/METHOD.json``."""
-        return canonical_json({"outcome": asdict(self.outcome), "artifact": asdict_artifact(self.artifact)})
+        artifact = None if self.artifact is None else asdict_artifact(self.artifact)
+        return canonical_json({"outcome": asdict(self.outcome), "artifact": artifact})
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
         """Return the record; raises ValueError, KeyError or TypeError when it is of another version."""
         value = json.loads(data)
         outcome = Outcome.from_json(json.dumps(value["outcome"]).encode())
-        return cls(outcome=outcome, artifact=Artifact(**value["artifact"]))
+        artifact = value["artifact"]
+        return cls(outcome=outcome, artifact=None if artifact is None else Artifact(**artifact))
 
 
 def _fields(value: dict[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,18 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from bertjob_api.spec import Optimize
-from bertjob_serving.engine import ONNXRUNTIME, OPENVINO
+from bertjob_serving.engine import ONNXRUNTIME, OPENVINO, TORCH
 
 FP32: Final = "fp32"
 """The reference: built first, and every other candidate is timed beside it."""
 
 
-Weights = Literal["trained", "tuned", "pruned"]
-"""What candidates start from: the trained model, or what was made of it (``tuning.rework``)."""
+Weights = Literal["trained", "tuned", "pruned", "zeroed"]
+"""What candidates start from: the trained model, or what was made of it (``tuning.rework``, ``magnitude``)."""
+
+
+_UNCHANGED: Final = ("trained", "zeroed")
+"""Those that need no fine-tune."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +24,14 @@ class Recipe:
     """How one candidate comes about."""
 
     method: str
-    """Of ``spec.optimize.methods``, or FP32."""
+    """Of ``spec.optimize.methods`` or ``spec.optimize.references``, or FP32."""
     engine: str
     weights: Weights = "trained"
     is_calibrated: bool = False
     """Ranges of activations are measured on training texts; else they are found on the fly, or nothing is quantized."""
+
+    is_shown: bool = False
+    """Measured and shown beside the candidates; the gate does not judge it, and it is not published."""
 
     @property
     def is_reference(self) -> bool:
@@ -42,6 +49,8 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "qat-onnx": Recipe(method="qat", engine=ONNXRUNTIME, weights="tuned"),
     "pruning": Recipe(method="pruning", engine=OPENVINO, weights="pruned", is_calibrated=True),
     "pruning-onnx": Recipe(method="pruning", engine=ONNXRUNTIME, weights="pruned"),
+    "torch": Recipe(method="torch", engine=TORCH, is_shown=True),
+    "magnitude-onnx": Recipe(method="magnitude", engine=ONNXRUNTIME, weights="zeroed", is_shown=True),
 }
 """By the name of the candidate."""
 
@@ -53,7 +62,7 @@ def planned(optimize: Optimize | None) -> tuple[str, ...]:
 
 def possible(optimize: Optimize | None, *, hides: bool) -> tuple[str, ...]:
     """
-    Return the planned candidates that can be made; a task that *hides* tokens has none of other weights or for ONNX Runtime.
+    Return the planned candidates that can be made; a task that *hides* tokens has none of reworked weights, and none of torch.
 
     Raises:
         ValueError: candidates are wanted, and none of them can be made.
@@ -62,18 +71,23 @@ def possible(optimize: Optimize | None, *, hides: bool) -> tuple[str, ...]:
     wanted = planned(optimize)
     if not hides:
         return wanted
-    made = tuple(name for name in wanted if RECIPES[name].engine == OPENVINO and RECIPES[name].weights == "trained")
-    if optimize is not None and made == (FP32,):
+    made = tuple(name for name in wanted if RECIPES[name].engine != TORCH and RECIPES[name].weights in _UNCHANGED)
+    if optimize is not None and not any(_is_judged(RECIPES[name]) for name in made):
         raise ValueError(
-            f"spec.optimize: none of {', '.join(wanted[1:])} can be made for this task; choose dynamic or static, for openvino"
+            f"spec.optimize: none of {', '.join(wanted[1:])} can be made for this task; choose dynamic or static"
         )
     return made
+
+
+def _is_judged(recipe: Recipe) -> bool:
+    return not (recipe.is_reference or recipe.is_shown)
 
 
 def _others(optimize: Optimize) -> Iterator[str]:
     for method in (FP32, *optimize.methods):
         found = [name for name, recipe in RECIPES.items() if recipe.method == method and name != FP32]
         yield from (name for name in found if RECIPES[name].engine in optimize.engines)
+    yield from (name for name, recipe in RECIPES.items() if recipe.is_shown and recipe.method in optimize.references)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,5 +103,5 @@ def needs(optimize: Optimize) -> Needs:
     recipes = [RECIPES[name] for name in planned(optimize)]
     return Needs(
         calibration=any(recipe.is_calibrated for recipe in recipes),
-        training=any(recipe.weights != "trained" for recipe in recipes),
+        training=any(recipe.weights in ("tuned", "pruned") for recipe in recipes),
     )

@@ -142,7 +142,7 @@ def _candidate(row: Row) -> dict[str, Any]:
     if row.record is not None:
         measured = asdict(row.record.outcome)
         plain |= {
-            "artifact": asdict_artifact(row.record.artifact),
+            "artifact": None if row.record.artifact is None else asdict_artifact(row.record.artifact),
             "value": row.value.value if row.value else None,
             "bounds": [row.value.low, row.value.high] if row.value else None,
             "predictionsSha256": sha256_of(list(measured.pop("answers"))),

@@ -1,10 +1,12 @@
 """The optimize step from top to bottom; every part that is done already is found in storage and not done again."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bertjob_api import layout, names, termination
 from bertjob_api.digest import canonical_json
@@ -14,16 +16,28 @@ from bertjob_api.spec import Gate, Optimize
 from bertjob_api.termination import Result
 from bertjob_serving import cpu
 from bertjob_serving.golden import SIZE
-from bertjob_serving.optimize import build, drawing, heldout, judging, live, progress, report, texts, training_report
-from bertjob_serving.optimize.bundle import MODEL, Bundle, Settings, spread
+from bertjob_serving.optimize import (
+    build,
+    drawing,
+    heldout,
+    judging,
+    live,
+    progress,
+    report,
+    texts,
+    training_report,
+    vocabulary,
+)
+from bertjob_serving.optimize.bundle import MODEL, TIMING_S, Bundle, Settings, spread
 from bertjob_serving.optimize.live import Live
 from bertjob_serving.optimize.outcome import Record
 from bertjob_serving.optimize.recipes import possible
 from bertjob_serving.optimize.report import Row
-from bertjob_serving.optimize.weights import CONFIG, read_config
+from bertjob_serving.optimize.weights import CONFIG, Array, read_config
 from bertjob_storage import folders, open_storage
 from bertjob_storage.protocol import NotFoundError, Storage
 from bertjob_tasks import encoding, registry
+from bertjob_tasks.encoding import Ids
 from bertjob_tasks.task import Features
 
 _log = logging.getLogger(__name__)
@@ -45,6 +59,8 @@ class Inputs:
     live_uri: str | None = None
     """Artifact that is served now; None: there is none."""
     timeout_s: float = build.TIMEOUT_S
+    timing_s: float = TIMING_S
+    """Seconds of timing for each candidate."""
     address: str | None = None
     """IP address to tell the progress on; None: nobody asks."""
 
@@ -154,10 +170,12 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
         counts=features.counts or (1,) * len(features.inputs),
         calibration=drawn.calibration,
         training=drawn.training,
+        words=_words(drawn.language, encoder),
         golden=tuple(parts[index].start for index in golden),
         golden_texts=tuple(task.asked(examples[index]) for index in golden) if spec.privacy.store_texts else None,
         settings=Settings(
             threads=cpu.available(),
+            budget_s=inputs.timing_s,
             max_length=max_length,
             task=task.name,
             problem=task.problem,
@@ -165,6 +183,7 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
             sep_id=encoder.sep_id if len(task.inputs) > 1 else None,
             mask_id=encoder.mask_id if task.hides else None,
             vocabulary=encoder.vocab_size,
+            unknown_id=encoder.unk_id,
             tuning=texts.tuning(spec.optimize or Optimize()),
         ),
     )
@@ -181,6 +200,17 @@ def _prepare(inputs: Inputs, storage: Storage, run: str, source: heldout.Source)
         timeout_s=inputs.timeout_s,
     )
     return Prepared(shop=shop, bundle=bundle, examples=tuple(examples), features=features)
+
+
+def _words(texts: Sequence[Ids], encoder: encoding.Encoder) -> Array | None:
+    """Return the token ids whose embeddings candidates keep, by the language of *texts*, or None without any."""
+    if not texts:
+        return None
+    spelling = encoder.spelling()
+    special = (encoder.pad_id, encoder.unk_id, encoder.cls_id, encoder.sep_id, encoder.mask_id)
+    kept = vocabulary.of_language(spelling, texts, always=special)
+    _log.info("vocabulary: %d of %d tokens are of the language of the training texts", len(kept), len(spelling))
+    return np.array(kept, np.int64)
 
 
 def _live(inputs: Inputs, prepared: Prepared) -> Live | None:

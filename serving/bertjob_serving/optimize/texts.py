@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bertjob_api.spec import JobSpec, Optimize
 from bertjob_serving.optimize import heldout
@@ -11,6 +11,9 @@ from bertjob_serving.optimize.recipes import Needs, needs
 from bertjob_tasks.encoding import Encoder, Ids
 from bertjob_tasks.task import Task
 
+_LANGUAGE: Final = 10_000
+"""Texts that show a language: a script of one letter in a thousand is not missed in so many."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
@@ -18,13 +21,16 @@ class Drawn:
 
     calibration: tuple[Ids, ...] = ()
     training: tuple[Ids, ...] = ()
+    language: tuple[Ids, ...] = ()
+    """What shows which words the task's language needs."""
 
 
 def drawn(spec: JobSpec, task: Task[Any], encoder: Encoder, *, folder: Path) -> Drawn:
     """Return the training texts that the job's candidates need, fetched into *folder*; raises StorageError or DataError."""
     optimize = spec.optimize
     wanted = needs(optimize) if optimize is not None else Needs()
-    if optimize is None or wanted == Needs():
+    trims = optimize is not None and optimize.vocabulary == "Language"
+    if optimize is None or (wanted == Needs() and not trims):
         return Drawn()
     source = heldout.download(spec.data.train, spec=spec, folder=folder)
 
@@ -36,6 +42,7 @@ def drawn(spec: JobSpec, task: Task[Any], encoder: Encoder, *, folder: Path) -> 
     return Drawn(
         calibration=some(optimize.calibration_samples) if wanted.calibration else (),
         training=some(optimize.fine_tune.examples) if wanted.training else (),
+        language=some(_LANGUAGE) if trims else (),
     )
 
 

@@ -14,6 +14,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
+WORDS: Final = "bert.embeddings.word_embeddings.weight"
 ACTIVATIONS: Final = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 
 
@@ -44,6 +45,8 @@ class Trained:
     config: BertConfig
     tensors: Mapping[str, Array]
     """float32, C-contiguous, keyed by ``bert.*``, ``classifier.*`` or ``qa_outputs.*``, and ``head.*``."""
+    word_rows: Array | None = None
+    """(V,) int32: which row of the word embeddings each token id has; None: the one of its number."""
 
     def tensor(self, name: str, *shape: int | None) -> Array:
         """Return the tensor *name*; raises ValueError unless it has that *shape*, where None is any size."""
@@ -73,6 +76,21 @@ class Trained:
         table = self.tensor(name, self.config.max_positions, self.config.hidden_size)
         config = replace(self.config, max_positions=count)
         return replace(self, config=config, tensors={**self.tensors, name: np.ascontiguousarray(table[:count])})
+
+    def trimmed(self, kept: Sequence[int], *, unknown: int) -> "Trained":
+        """
+        Return the model with the word embeddings of the token ids *kept* alone.
+
+        Args:
+            kept: ascending; holds *unknown*.
+            unknown: id whose embedding all others get.
+
+        """
+        words = self.tensor(WORDS, None, self.config.hidden_size)
+        rows = np.full(len(words), list(kept).index(unknown), np.int32)
+        rows[list(kept)] = np.arange(len(kept), dtype=np.int32)
+        tensors = {**self.tensors, WORDS: np.ascontiguousarray(words[list(kept)])}
+        return replace(self, tensors=tensors, word_rows=rows)
 
     @property
     def output(self) -> str:

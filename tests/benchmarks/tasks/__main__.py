@@ -6,27 +6,22 @@ Every run is kept, so that the benchmark can be done in pieces; what is kept wit
 
 import argparse
 import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-from benchmarks.tasks import ours, runs, verdict, works
+from benchmarks.tasks import ours, runs, setting, verdict
 from benchmarks.tasks.runs import SIDES, Run, Side
 from benchmarks.tasks.verdict import Compared
-from benchmarks.tasks.works import WORKS, Prepared, Work
-from support.benching import OUT, write
+from benchmarks.tasks.works import WORKS, Prepared
+from support.benching import write
 
 from bertjob_tasks.errors import DataError
-from bertjob_trainer import machine as machines
-from bertjob_trainer import precision
-from bertjob_trainer.group import Alone
 from bertjob_trainer.machine import Machine
 
 DATA_ENV: Final = "BERTJOB_DATA"
-KEPT: Final = OUT / "tasks"
+KEPT: Final = ours.KEPT
 PAGE: Final = Path(__file__).parents[3] / "docs" / "numbers.md"
 
 
@@ -36,7 +31,7 @@ def main() -> int:
     if (root := os.environ.get(DATA_ENV)) is None:
         sys.stdout.write(f"skipped: {DATA_ENV} is not set, expected the folder with the data sets; set it\n")
         return 0
-    machine = _machine(given.precision)
+    machine = setting.machine(given.precision)
     try:
         found, budgets = _compared(given, Path(root), machine)
     except DataError as error:
@@ -45,7 +40,7 @@ def main() -> int:
     if not found:
         sys.stdout.write("no task has a seed that both sides have run: nothing to tell\n")
         return 1 if given.write_docs else 0
-    about = _about(machine)
+    about = setting.about(machine)
     sys.stdout.write(f"{verdict.table(found)}\n")
     sys.stdout.write(f"{write('tasks', verdict.rows(found), machine=about)}\n")
     return _documented(found, budgets, about, rows=given.rows) if given.write_docs else 0
@@ -58,7 +53,7 @@ def _compared(given: argparse.Namespace, root: Path, machine: Machine) -> tuple[
     for name in given.tasks:
         work, seeds = WORKS[name].capped(given.rows), sorted(set(given.seeds))
         try:
-            prepared = _prepared(name, work, root, machine)
+            prepared = setting.prepared(name, work, root, machine)
         except FileNotFoundError as error:
             expected = f"expected the data set below {DATA_ENV}"
             sys.stdout.write(f"{name}: skipped, {error.filename} does not exist; {expected}\n")
@@ -102,31 +97,6 @@ def _rows(text: str) -> int:
     return number
 
 
-def _machine(wanted: Any) -> Machine:
-    group, device = Alone(), machines.device_of(0, os.environ)
-    return Machine(device=device, group=group, dtype=precision.choose(wanted, device=device, group=group))
-
-
-def _about(machine: Machine) -> Mapping[str, Any]:
-    """Return what figures depend on besides the work."""
-    import transformers  # noqa: PLC0415  # seconds, only where a peer is compared
-
-    on_gpu = machine.device.type == "cuda"
-    return {
-        "device": torch.cuda.get_device_name(machine.device) if on_gpu else platform.machine(),
-        "threads": torch.get_num_threads(),
-        "precision": str(machine.dtype).removeprefix("torch."),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-
-
-def _prepared(name: str, work: Work, root: Path, machine: Machine) -> Prepared:
-    sys.stderr.write(f"{name}: reading and encoding\n")
-    about = {"task": name, **_about(machine)}
-    return works.prepare(name, work, root=root, folder=KEPT / "inputs" / name, setting=about)
-
-
 def _run_missing(prepared: Prepared, machine: Machine, *, seeds: Sequence[int], again: bool) -> None:
     """Run each seed on each side, and keep what came out; a seed's two runs follow each other."""
     done = {(run.side, run.seed) for run in runs.kept(KEPT, prepared.name, budget=prepared.budget)}
@@ -141,7 +111,7 @@ def _run_missing(prepared: Prepared, machine: Machine, *, seeds: Sequence[int], 
 
 def _run(side: Side, prepared: Prepared, seed: int, machine: Machine) -> Run:
     if side == "bertjob":
-        return ours.train(prepared, seed=seed, machine=machine)
+        return ours.train(prepared, seed=seed, machine=machine, models=ours.MODELS)
     from benchmarks.tasks import peer  # noqa: PLC0415  # seconds of importing, only where it runs
 
     return peer.train(prepared, seed=seed, machine=machine)

@@ -110,6 +110,8 @@ class Prepared:
     paths: Paths
     config: BertConfig
     examples: Examples
+    digests: Mapping[str, str]
+    """sha256 of each file."""
     budget: str
     """Names everything that figures depend on but the seed."""
 
@@ -151,6 +153,7 @@ def prepare(name: str, work: Work, *, root: Path, folder: Path, setting: Mapping
         paths=paths,
         config=config,
         examples=examples,
+        digests=digests,
         budget=short(sha256_of(told)),
     )
 

@@ -10,6 +10,7 @@ from support.operating import condition, found, gone, until
 
 from bertjob_api import names
 from bertjob_api.cluster import BERT_JOB, CONFIG_MAP, JOB, NODE, POD, Cluster, Object, Ref
+from bertjob_operator.plan import metadata
 
 HOLDS = [End(holds=True)] * 8
 TRAIN = {names.COMPONENT_LABEL: names.TRAIN}
@@ -112,6 +113,22 @@ async def test_failures_are_counted_apart_from_disruptions() -> None:
         assert condition(job, "Succeeded")["status"] == "True"
         assert (job["status"]["training"]["restarts"], job["status"]["training"]["disruptions"]) == (1, 2)
         assert kubelet.started[names.TRAIN] == 4
+
+
+async def test_bad_node_is_left() -> None:
+    """Three failures on one node begin an attempt that avoids it; the old Job keeps its pods, and no third attempt follows."""
+    script = {names.TRAIN: [fails(75, "StorageUnreachable", "timed out")] * 3}
+    async with operated(script=script) as (cluster, kubelet):
+        await cluster.delete(Ref(NODE, "", "node-b"))
+        await _apply(cluster, backoff={"limit": 10})
+        job = await until(cluster, a_job(), "Succeeded", "Failed")
+        found_jobs = {each["metadata"]["name"]: each for each in await cluster.list(JOB, labels=TRAIN)}
+
+    assert condition(job, "Succeeded")["status"] == "True", job["status"]
+    assert (job["status"]["attempt"], job["status"]["training"]["restarts"]) == (1, 3)
+    assert found_jobs["sentiment-train-0"]["spec"]["suspend"] is True
+    assert found_jobs["sentiment-train-1"]["metadata"]["annotations"][metadata.AVOIDED_ANNOTATION] == "node-a"
+    assert kubelet.started[names.TRAIN] == 4
 
 
 async def test_spent_budget_fails_the_job() -> None:

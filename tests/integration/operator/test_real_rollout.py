@@ -1,64 +1,23 @@
 """Rollouts on the real KServe manager: created, replaced, proven, and taken back; pods are played by a fake kubelet."""
 
-import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import Any
-
 import pytest
-from support.cluster import install_crd
-from support.embedding import OLD_URI, SERVING, a_service
-from support.fake_kubelet import SERVED, FakeKubelet
-from support.jobs import a_job
-from support.operating import SETTINGS, condition, found, together, until
+from support.embedding import OLD_URI, a_service
+from support.fake_kubelet import SERVED
+from support.operating import condition, found, until
+from support.serving_runtime import MakeNamespace, job_for, operated, place_for
 
 from bertjob_api import names
-from bertjob_api.cluster import DEPLOYMENT, INFERENCE_SERVICE, Object
+from bertjob_api.cluster import DEPLOYMENT, INFERENCE_SERVICE
 from bertjob_local.parts import LocalCluster
-from bertjob_operator.runtime.http import HttpCluster, connect
-from bertjob_operator.shell.operator import run
+from bertjob_operator.runtime.http import HttpCluster
 
 pytestmark = pytest.mark.cluster
-
-MakeNamespace = Callable[[LocalCluster], str]
 
 
 @pytest.fixture
 def namespace(control_plane: LocalCluster, make_namespace: MakeNamespace) -> str:
-    """Return a fresh namespace with our serving runtime, on a cluster that knows BertJobs."""
-    install_crd(control_plane)
-    place = make_namespace(control_plane)
-    control_plane.kubectl("apply", "--server-side", "-n", place, "-f", "-", stdin=json.dumps(_runtime()))
-    return place
-
-
-def _runtime() -> Object:
-    container = {"name": "kserve-container", "image": "bertjob-predictor:test", "command": ["python"]}
-    return {
-        "apiVersion": "serving.kserve.io/v1alpha1",
-        "kind": "ServingRuntime",
-        "metadata": {"name": names.SERVING_RUNTIME},
-        "spec": {
-            "supportedModelFormats": [{"name": names.MODEL_FORMAT, "version": "1", "autoSelect": True}],
-            "protocolVersions": ["v2"],
-            "containers": [container],
-        },
-    }
-
-
-def _job(namespace: str, **serving: Any) -> Object:
-    job = a_job(optimize={}, serving={**SERVING, **serving})
-    job["metadata"]["namespace"] = namespace
-    return job
-
-
-@asynccontextmanager
-async def _operated(real: LocalCluster, namespace: str) -> AsyncIterator[tuple[HttpCluster, FakeKubelet]]:
-    async with connect(real.layout.kubeconfig) as cluster:
-        kubelet = FakeKubelet(cluster)
-        async with together(kubelet.run(), run(cluster, replace(SETTINGS, namespace=namespace))):
-            yield cluster, kubelet
+    """Return a fresh namespace with our serving runtime."""
+    return place_for(control_plane, make_namespace)
 
 
 async def _live(cluster: HttpCluster, namespace: str) -> None:
@@ -83,8 +42,8 @@ async def _live(cluster: HttpCluster, namespace: str) -> None:
 
 async def test_new_service(control_plane: LocalCluster, namespace: str) -> None:
     """A service that is absent is created in Standard mode, and the job succeeds when its pods serve the artifact."""
-    wanted = _job(namespace)
-    async with _operated(control_plane, namespace) as (cluster, kubelet):
+    wanted = job_for(namespace)
+    async with operated(control_plane, namespace) as (cluster, kubelet):
         await cluster.apply(wanted, manager="user")
         job = await until(cluster, wanted, "Succeeded", "Failed")
         [deployment] = await cluster.list(DEPLOYMENT, namespace=namespace)
@@ -98,8 +57,8 @@ async def test_new_service(control_plane: LocalCluster, namespace: str) -> None:
 
 async def test_live_service_is_rolled(control_plane: LocalCluster, namespace: str) -> None:
     """The new model replaces the old one without a moment of fewer ready pods, and nothing else of the service changes."""
-    wanted = _job(namespace)
-    async with _operated(control_plane, namespace) as (cluster, _):
+    wanted = job_for(namespace)
+    async with operated(control_plane, namespace) as (cluster, _):
         await _live(cluster, namespace)
         [before] = await cluster.list(INFERENCE_SERVICE, namespace=namespace)
         await cluster.apply(wanted, manager="user")
@@ -118,8 +77,8 @@ async def test_live_service_is_rolled(control_plane: LocalCluster, namespace: st
 @pytest.mark.parametrize("deadline", ["10m", "5s"])
 async def test_bad_model_is_taken_back(control_plane: LocalCluster, namespace: str, deadline: str) -> None:
     """A model whose pods crash, or do not get ready in time, is taken back while the old pods go on."""
-    wanted = _job(namespace, progressDeadline=deadline)
-    async with _operated(control_plane, namespace) as (cluster, kubelet):
+    wanted = job_for(namespace, progressDeadline=deadline)
+    async with operated(control_plane, namespace) as (cluster, kubelet):
         kubelet.crashes = 5 if deadline == "10m" else 0
         await _live(cluster, namespace)
         kubelet.failing_uris.add(SERVED.uri)

@@ -148,10 +148,12 @@ ANSWER = {"rank": 0, "worldSize": 2, "step": 57, "total": 100, "loss": 0.5, "res
 @pytest.fixture
 async def supervisor() -> AsyncIterator[dict[str, Any]]:
     """Give what a supervisor on a loopback address answers; a test may change it."""
-    answer: dict[str, Any] = {"status": 200, "json": ANSWER, "ip": "127.211.17.5"}
+    answer: dict[str, Any] = {"status": 200, "json": ANSWER, "ip": "127.211.17.5", "asked": 0}
 
     async def progressing(_: web.Request) -> web.Response:
-        return web.json_response(answer["json"], status=answer["status"])
+        answer["asked"] += 1
+        more = {"step": answer["asked"]} if answer.get("moves") else {}
+        return web.json_response({**answer["json"], **more}, status=answer["status"])
 
     app = web.Application()
     app.router.add_get("/progress", progressing)
@@ -173,6 +175,44 @@ async def test_progress_reaches_the_status(supervisor: dict[str, Any]) -> None:
 
     training = job["status"]["training"]
     assert (training["step"], training["total"], training["loss"], training["restarts"]) == (57, 100, 0.5, 1)
+
+
+async def test_progress_is_written_once_a_round(supervisor: dict[str, Any]) -> None:
+    """However fast training is, there is at most one write of the status for each question that was asked."""
+    supervisor["moves"] = True
+    quick = replace(SETTINGS, progress_interval=timedelta(milliseconds=50))
+    cluster = await a_cluster()
+    counted = Wrapped(cluster)
+    kubelet = FakeKubelet(cluster, script={names.TRAIN: [End(holds=True)]}, ip=supervisor["ip"])
+    async with together(cluster.run(), kubelet.run(), run(counted, quick)):
+        await cluster.apply(a_job(), manager="user")
+        await until(cluster, a_job(), "Training")
+        before, asked = len(counted.writes), supervisor["asked"]
+        await found(cluster, BERT_JOB, lambda each: (each["status"]["training"].get("step") or 0) >= asked + 10)
+        writes = counted.writes[before:]
+
+    assert set(writes) == {"status BertJob default/sentiment"}
+    assert 5 <= len(writes) <= supervisor["asked"] - asked + 1
+
+
+async def test_standstill_is_told(supervisor: dict[str, Any]) -> None:
+    """A step that does not move any more is named in Stalled with its pod; one that moves again takes that back."""
+    quick = replace(
+        SETTINGS,
+        progress_interval=timedelta(milliseconds=20),
+        platform=replace(SETTINGS.platform, stall_after=timedelta(milliseconds=300)),
+    )
+    cluster = await a_cluster()
+    kubelet = FakeKubelet(cluster, script={names.TRAIN: [End(holds=True)]}, ip=supervisor["ip"])
+    async with together(cluster.run(), kubelet.run(), run(cluster, quick)):
+        await cluster.apply(a_job(), manager="user")
+        stalled = await until(cluster, a_job(), "Stalled")
+        supervisor["json"] = {**ANSWER, "step": 58}
+        await found(cluster, BERT_JOB, lambda each: condition(each, "Stalled")["status"] == "False")
+
+    why = condition(stalled, "Stalled")
+    assert why["reason"] == "NoProgress"
+    assert why["message"].startswith("no step after 57 for more than 0 s (pod sentiment-train-0-0-")
 
 
 async def test_optimize_tells_what_it_does(supervisor: dict[str, Any]) -> None:

@@ -18,6 +18,8 @@ from bertjob_api.termination import Result
 from bertjob_storage import folders, open_storage
 
 WORDS = ("good", "bad", "fine", "poor", "warm", "cold", "day", "night", "very", "not", "so", "a")
+OTHERS = ("[unused0]", "\u043a\u043e\u0442")
+"""Words of the vocabulary that no text has."""
 LABELS = ("negative", "neutral", "positive")
 
 
@@ -110,7 +112,7 @@ def _model(folder: Path, activation: str) -> Path:
     torch.manual_seed(3)
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     config = BertConfig(
-        vocab_size=len(specials) + len(WORDS),
+        vocab_size=len(specials) + len(WORDS) + len(OTHERS),
         hidden_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
@@ -121,5 +123,5 @@ def _model(folder: Path, activation: str) -> Path:
         id2label=dict(enumerate(LABELS)),
     )
     BertForSequenceClassification(config).eval().save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join([*specials, *WORDS]) + "\n")
+    (folder / "vocab.txt").write_text("\n".join([*specials, *WORDS, *OTHERS]) + "\n", encoding="utf-8")
     return folder

@@ -12,9 +12,11 @@ from support.waiting import all_end
 from tokenizers import Tokenizer
 
 from bertjob_api import names, termination
+from bertjob_api.job import parse_job
 from bertjob_api.manifest import ModelManifest
 from bertjob_serving import engine
 from bertjob_serving.artifact import check_answers, open_artifact
+from bertjob_serving.optimize.run import Inputs, optimize
 
 from .conftest import Step, make_step
 
@@ -89,8 +91,10 @@ def test_same_input_gives_same_digest(step: Step) -> None:
 
 @pytest.mark.slow
 def test_both_engines_are_measured(step: Step) -> None:
-    """Without a choice of engines there is a candidate for each, the winner says which engine loads it, and all has figures."""
-    code, result, log = step.with_spec(optimize={"methods": ["dynamic"]}).run()
+    """There is a candidate for each engine, the winner says which loads it, all has figures, and references are shown only."""
+    optimize = {"methods": ["dynamic"], "references": ["torch", "magnitude"]}
+
+    code, result, log = step.with_spec(optimize=optimize).run()
 
     assert code == termination.OK, log
     assert result.artifact is not None
@@ -103,10 +107,16 @@ def test_both_engines_are_measured(step: Step) -> None:
         "fp32-onnx": None,
         "dynamic": "Passed",
         "dynamic-onnx": "Passed",
+        "torch": None,
+        "magnitude-onnx": None,
     }
+    assert {name for name, row in rows.items() if row["artifact"] is None} == {"torch", "magnitude-onnx"}
+    assert rows["magnitude-onnx"]["measured"]["weights_bytes"] == rows["dynamic-onnx"]["measured"]["weights_bytes"]
+    assert rows["torch"]["figures"]["size_ratio"] < 1
+    assert re.search(r"^torch +reference +", log, re.MULTILINE)
     assert rows["fp32"]["value"] == rows["fp32-onnx"]["value"]
     assert all(row["bounds"][0] <= row["value"] <= row["bounds"][1] for row in rows.values())
-    assert all(row["measured"]["peak_bytes"] > 1e7 for row in rows.values())
+    assert all(row["measured"]["peak_bytes"] > 1e7 for name, row in rows.items() if name != "torch")
     fastest = max(("dynamic", "dynamic-onnx"), key=lambda name: rows[name]["figures"]["speedup"]["value"])
     assert result.evaluation.method == fastest
     served = open_artifact(_artifact(result.artifact.uri)[0])
@@ -157,6 +167,31 @@ def test_candidate_that_cannot_be_made_fails_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_candidate_that_does_not_end_fails_alone(step: Step) -> None:
+    """One that hangs is ended after its time with the reason in the table, and what was finished before is used."""
+    step.run()
+    for name in ("result.json", "candidates/dynamic.json"):
+        (_run_folder(step) / name).unlink()
+    scratch = step.root / "scratch"
+    scratch.mkdir()
+
+    result = optimize(
+        Inputs(
+            job=parse_job(step.job, local=True),
+            model_uri=step.model_uri,
+            model_sha256=step.model_sha256,
+            scratch=scratch,
+            timeout_s=0.3,
+        )
+    )
+
+    assert result.failure is not None
+    assert "dynamic: Failed: was stopped after 0 s without an end" in result.failure.message
+    assert not (_run_folder(step) / "result.json").exists()
+    assert (_run_folder(step) / "evaluation.json").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # eight processes, half of them with torch, half of them on one CPU
 def test_reworked_candidates_are_smaller_and_found_again(step: Step) -> None:
     """Pruned and fine-tuned models are candidates like others: measured, published with one digest however many CPUs there are."""
@@ -185,6 +220,19 @@ def test_reworked_candidates_are_smaller_and_found_again(step: Step) -> None:
     assert sizes["pruning-onnx"] < 0.8 * sizes["qat-onnx"] < 0.8 * 0.4 * sizes["fp32"]
     digests = [{name: row["artifact"]["sha256"] for name, row in rows.items()} for rows in found]
     assert digests[0] == digests[1]
+
+
+def test_words_of_other_languages_are_left_out_when_told_so(step: Step) -> None:
+    """With vocabulary Language the INT8 model has no embeddings of placeholders; FP32, which it is compared with, has all."""
+    optimize = {"methods": ["dynamic"], "engines": ["openvino"], "vocabulary": "Language"}
+
+    code, result, log = step.with_spec(optimize=optimize).run()
+
+    assert code == termination.OK, log
+    assert "vocabulary: 17 of 19 tokens are of the language of the training texts" in log
+    assert result.artifact is not None
+    served = open_artifact(_artifact(result.artifact.uri)[0])
+    check_answers(served, engine.library("openvino").compiled(served.folder, threads=1))
 
 
 def test_texts_stay_out_when_told_so(step: Step) -> None:

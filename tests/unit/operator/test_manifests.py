@@ -101,24 +101,64 @@ def test_lost_pods_are_remembered_on_the_job() -> None:
     assert found.status["training"]["disruptions"] == 1
 
 
+def test_one_identity_serves_all() -> None:
+    """A ServiceAccount in place of a Secret is that of every pod and of the predictor, and none is made for it."""
+    spec = {"storage": {"serviceAccountName": "irsa"}, "optimize": {}, "serving": SERVING}
+    rollout = plan(seen(SERVING_READY, spec))
+    service = next(item for item in rollout.apply if item["kind"] == "InferenceService")
+    pods = [
+        _train({**spec}),
+        _child("Job", "sentiment-optimize", TRAINED, spec),
+        _child("Job", "sentiment-preflight", None, spec),
+    ]
+
+    assert {each["spec"]["template"]["spec"]["serviceAccountName"] for each in pods} == {"irsa"}
+    assert service["spec"]["predictor"]["serviceAccountName"] == "irsa"
+    assert [item["metadata"]["name"] for item in rollout.apply if item["kind"] == "ServiceAccount"] == [
+        "sentiment-worker"
+    ]
+    assert "secretKeyRef" not in str(pods)
+
+
 @pytest.mark.parametrize(
-    ("spec", "labels", "suspend"),
+    ("spec", "labels", "annotations", "suspend"),
     [
-        ({"queueName": "team"}, {names.QUEUE_LABEL: "team"}, None),
+        ({"queueName": "team"}, {names.QUEUE_LABEL: "team"}, None, None),
         (
             {"queueName": "team", "training": {"elastic": {"min": 1, "max": 2}}},
-            {names.QUEUE_LABEL: "team", names.ELASTIC_QUEUE_LABEL: "true"},
+            {names.QUEUE_LABEL: "team"},
+            {names.ELASTIC_QUEUE_ANNOTATION: "true"},
             None,
         ),
-        ({}, {}, False),
+        ({"training": {"elastic": {"min": 1, "max": 2}}}, {}, None, False),
     ],
 )
-def test_queue(spec: dict[str, Any], labels: dict[str, str], suspend: bool | None) -> None:
+def test_queue(
+    spec: dict[str, Any], labels: dict[str, str], annotations: dict[str, str] | None, suspend: bool | None
+) -> None:
     """With a queue Kueue decides when the Job runs, so suspend is not stated; elastic jobs say so."""
     found = _train(spec)
 
-    assert {key: value for key, value in found["metadata"]["labels"].items() if "kueue" in key} == labels
+    assert _kueues(found) == labels
+    assert found["metadata"].get("annotations") == annotations
     assert found["spec"].get("suspend") is suspend
+
+
+def _kueues(manifest: dict[str, Any]) -> dict[str, str]:
+    return {key: value for key, value in manifest["metadata"]["labels"].items() if key.startswith(names.KUEUE_DOMAIN)}
+
+
+def test_kueues_labels_reach_jobs_alone() -> None:
+    """A queue and a priority class that stand on the BertJob go to its Jobs; a store pod or a worker never queues itself."""
+    given = {names.QUEUE_LABEL: "team", f"{names.KUEUE_DOMAIN}priority-class": "high", "team": "nlp"}
+    found = seen(ACCEPTED, **store())
+    manifests = plan(replace(found, job=replace(found.job, labels=given))).apply
+    child = next(item for item in manifests if item["kind"] == "Job")
+
+    assert _kueues(child) == {key: value for key, value in given.items() if key.startswith(names.KUEUE_DOMAIN)}
+    assert _kueues(child["spec"]["template"]) == {}
+    assert child["spec"]["template"]["metadata"]["labels"]["team"] == "nlp"
+    assert [_kueues(item) for item in manifests if item["kind"] != "Job"] == [{}] * (len(manifests) - 1)
 
 
 def test_store_keeps_the_address_that_workers_know() -> None:

@@ -68,21 +68,19 @@ ROWS = [
     ),
     case(
         "preflight gave up without words",
-        seen(preflight=job("p", ended(1, message="Traceback\n  boom"), failed=True, finished=ago(1))),
+        seen(preflight=job("p", ended(1, message="Traceback\n  boom"), failed=True, settling=True)),
         "preflight_gave_up",
         ("Accepted", "False", "Error", "Traceback boom"),
     ),
     case(
         "preflight gave up, pods not seen yet",
-        seen(preflight=job("p", failed=True, finished=ago(1))),
+        seen(preflight=job("p", failed=True, settling=True)),
         "preflight_gave_up",
         ("Accepted", "Unknown", "PreflightRunning", "preflight has failed; its pods are being looked at"),
     ),
     case(
         "preflight gave up, pods gone",
-        seen(
-            preflight=job("p", failed=True, finished=ago(60), failed_reason="DeadlineExceeded", failed_message="late")
-        ),
+        seen(preflight=job("p", failed=True, failed_reason="DeadlineExceeded", failed_message="late")),
         "preflight_gave_up",
         ("Failed", "True", "DeadlineExceeded", "late"),
     ),
@@ -135,9 +133,7 @@ ROWS = [
         "failed by policy, pod gone",
         seen(
             ACCEPTED,
-            training={
-                0: job("t", failed=True, failed_reason="PodFailurePolicy", failed_message="exit 42", finished=ago(60))
-            },
+            training={0: job("t", failed=True, failed_reason="PodFailurePolicy", failed_message="exit 42")},
             **store(),
         ),
         "user_error",
@@ -164,7 +160,7 @@ ROWS = [
         seen(
             {**ACCEPTED, "training": {}},
             {"backoff": {"limit": 0, "window": "10m"}},
-            training={0: job("sentiment-train-0", complete=True, finished=ago(1))},
+            training={0: job("sentiment-train-0", complete=True, settling=True)},
             **store(),
         ),
         "end_settling",
@@ -183,13 +179,13 @@ ROWS = [
     ),
     case(
         "complete, pods not seen yet",
-        seen(ACCEPTED, training={0: job("t", complete=True, finished=ago(1))}, **store()),
+        seen(ACCEPTED, training={0: job("t", complete=True, settling=True)}, **store()),
         "end_settling",
         ("Trained", "False", "TrainingRunning", "0 of 1 nodes are training"),
     ),
     case(
         "complete, result lost",
-        seen(ACCEPTED, training={0: job("t", complete=True, finished=ago(60))}, **store()),
+        seen(ACCEPTED, training={0: job("t", complete=True)}, **store()),
         "attempt_over",
         ("Trained", "False", "TrainingRunning", "0 of 1 nodes are training"),
     ),
@@ -198,7 +194,7 @@ ROWS = [
         seen(
             ACCEPTED,
             {"optimize": {}},
-            training={0: job("t", ended(result=GOOD_TRAINING), complete=True, finished=ago(1))},
+            training={0: job("t", ended(result=GOOD_TRAINING), complete=True, settling=True)},
         ),
         "optimizing",
         ("Trained", "True", "TrainingCompleted", f"the model is at {MODEL.uri}"),
@@ -217,13 +213,13 @@ ROWS = [
     ),
     case(
         "optimize gave up",
-        seen(TRAINED, {"optimize": {}}, optimize=job("o", ended(137), failed=True, finished=ago(1))),
+        seen(TRAINED, {"optimize": {}}, optimize=job("o", ended(137), failed=True, settling=True)),
         "gave_up",
         ("Optimized", "False", "Error", "exit code 137"),
     ),
     case(
         "optimize result lost",
-        seen(TRAINED, {"optimize": {}}, optimize=job("o", complete=True, finished=ago(60))),
+        seen(TRAINED, {"optimize": {}}, optimize=job("o", complete=True)),
         "result_lost",
         ("Optimized", "Unknown", "OptimizeRunning", "candidates are being built and measured"),
     ),

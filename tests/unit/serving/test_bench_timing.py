@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from benchmarks import int8_timing as timing
+from benchmarks.int8 import timing
 
 
 def test_every_engine_has_every_place_and_the_cold_round_is_dropped() -> None:

@@ -59,23 +59,45 @@ def _measured(**candidates: Record | str) -> judging.Measured:
         (Optimize(methods=("dynamic",), engines=("openvino",)), "fp32 dynamic"),
         (Optimize(methods=("dynamic",), engines=("onnxruntime",)), "fp32 fp32-onnx dynamic-onnx"),
         (Optimize(methods=("pruning", "qat"), engines=("openvino",)), "fp32 pruning qat"),
+        (
+            Optimize(methods=("static",), references=("magnitude", "torch")),
+            "fp32 fp32-onnx static torch magnitude-onnx",
+        ),
     ],
-    ids=["no INT8", "one method", "order of methods", "one engine", "the other engine", "reworked"],
+    ids=["no INT8", "one method", "order of methods", "one engine", "the other engine", "reworked", "references"],
 )
 def test_candidates_follow_from_methods_and_engines(optimize: Optimize | None, expected: str) -> None:
     """FP32 comes first, then what each method is for each engine."""
     assert " ".join(planned(optimize)) == expected
 
 
+def test_references_are_shown_and_not_judged() -> None:
+    """What is never served has its figures but no verdict, cannot win, and its failure fails nothing."""
+    measured = _measured(
+        dynamic=_record("dynamic", speedup=2.0), torch=_record("torch", speedup=9.0), magnitude_onnx="broke"
+    )
+
+    rows = {row.method: row for row in judging.rows(measured, Gate())}
+    result = judging.result(list(rows.values()), measured)
+
+    assert (rows["torch"].verdict, rows["torch"].checks, rows["magnitude-onnx"].verdict) == (None, (), None)
+    assert rows["torch"].figures is not None
+    assert rows["torch"].figures.speedup is not None
+    assert rows["torch"].figures.speedup.value == 9.0
+    assert result.evaluation is not None
+    assert result.evaluation.method == "dynamic"
+
+
 @pytest.mark.parametrize(
     ("optimize", "expected"),
     [
         (Optimize(methods=("dynamic",)), Needs()),
+        (Optimize(methods=("dynamic",), references=("torch", "magnitude")), Needs()),
         (Optimize(methods=("static",)), Needs(calibration=True)),
         (Optimize(methods=("qat",)), Needs(calibration=True, training=True)),
         (Optimize(methods=("pruning",), engines=("onnxruntime",)), Needs(training=True)),
     ],
-    ids=["dynamic", "static", "qat", "without calibration"],
+    ids=["dynamic", "references", "static", "qat", "without calibration"],
 )
 def test_training_data_is_fetched_for_those_that_need_it(optimize: Optimize, expected: Needs) -> None:
     """What is calibrated or fine-tuned needs texts, nothing else does."""

@@ -56,6 +56,25 @@ def test_answers_come_in_the_order_of_the_items() -> None:
     assert told[-1] == 50
 
 
+class _Crowded:
+    """An engine whose class is how many inputs it was asked together."""
+
+    def logits(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return a one for the class."""
+        assert mask.all()
+        return np.eye(9)[[len(ids)] * len(ids)]
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1, [1] * 6), (4, [4, 4, 4, 4, 2, 2])])
+def test_inputs_are_asked_alone_where_told_so(size: int, expected: list[int]) -> None:
+    """What answers otherwise beside others is measured as it will be served: one at a time."""
+    items = [(Encoded(np.zeros(3, np.int32), np.zeros(3, np.int32)),)] * 6
+
+    found = measure.answers(_Crowded(), items, reduce=lambda outputs, _: (int(outputs[0].argmax()),), size=size)
+
+    assert list(found) == expected
+
+
 def test_rounds_alternate_and_the_cold_one_is_dropped() -> None:
     """Each engine gets every text once a round, who begins changes, and the first round is not in the result."""
     asked: list[str] = []

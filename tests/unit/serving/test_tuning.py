@@ -9,12 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import BertForSequenceClassification, BertForTokenClassification
 
 from bertjob_serving import onnxruntime_engine, openvino_engine
 from bertjob_serving.optimize import graph, ir, onnx_graph
 from bertjob_serving.optimize.bundle import Bundle, Settings, Tuning
 from bertjob_serving.optimize.int8 import quantize_rows
-from bertjob_serving.optimize.tuning import distil, importance, pruning, rework, rounding, student
+from bertjob_serving.optimize.tuning import distil, importance, pruning, rework, rounding, student, torch_dynamic
 from bertjob_serving.optimize.tuning.importance import Importance
 from bertjob_serving.optimize.weights import read_trained
 
@@ -121,6 +122,22 @@ def test_rounding_is_what_int8_will_do() -> None:
     assert x.grad is not None
     assert plain.weight.grad is not None
     assert set(dict(model.named_parameters())) == {"0.weight", "0.bias"}
+
+
+@pytest.mark.parametrize("kind", [BertForSequenceClassification, BertForTokenClassification])
+def test_torch_reference_is_the_model_in_8_bits(save_model: SaveModel, kind: Any) -> None:
+    """What torch quantizes answers nearly as the model, for texts and for tokens, from fewer bytes."""
+    folder, model = save_model(kind=kind)
+    reads: Any = "first" if kind is BertForSequenceClassification else "tokens"
+    ids = _texts(1)[0]
+    with torch.no_grad():
+        expected = model(input_ids=torch.from_numpy(ids)[None].long()).logits[0].numpy()
+
+    made = torch_dynamic.Quantized(folder, reads=reads, sep_id=None, threads=1)
+
+    assert made.logits_of(ids).shape == expected.shape
+    assert np.abs(made.logits_of(ids) - expected).max() < 0.2 * np.abs(expected).max()
+    assert made.weights_bytes < 0.6 * sum(value.numel() * 4 for value in model.parameters())
 
 
 @pytest.mark.parametrize("reads", ["first", "tokens"])

@@ -15,6 +15,7 @@ from benchmarks.tasks.works import WORKS, Prepared, Work
 from support.task_jobs import TOYS, a_task_job
 
 from bertjob_api.job import parse_job
+from bertjob_api.manifest import ModelManifest
 from bertjob_trainer import bert_config, building, inputs
 from bertjob_trainer.bert_config import BertConfig
 from bertjob_trainer.evaluate import evaluate, outputs_of
@@ -133,6 +134,9 @@ def test_both_sides_run(tmp_path: Path) -> None:
     assert runs.kept(tmp_path / "kept", "gutenberg", budget=prepared.budget) == found
     assert runs.kept(tmp_path / "kept", "gutenberg", budget="another") == []
     assert len(verdict.compare(found, title="x", metrics=work.metrics)) == 2
+    ours.train(prepared, seed=1, machine=MACHINE, models=tmp_path / "models")
+    (model,) = (tmp_path / "models").iterdir()
+    assert ModelManifest.from_json((model / "manifest.json").read_bytes()).role == "trained"
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -169,7 +173,9 @@ def _a_toy(folder: Path, kind: str) -> Prepared:
     config = BertConfig.from_dict(bert_config.read(paths.model))
     examples = inputs.encode(paths, job, config=config, folder=folder / "encoded")
     work = WORKS["sst2"]  # not looked at
-    return Prepared(name=kind, work=work, job=job, paths=paths, config=config, examples=examples, budget="x")
+    return Prepared(
+        name=kind, work=work, job=job, paths=paths, config=config, examples=examples, digests={}, budget="x"
+    )
 
 
 def _runs(values: Mapping[Side, list[float]], seconds: Mapping[Side, float]) -> list[Run]:

@@ -7,7 +7,7 @@ from typing import Final
 from bertjob_api import names
 from bertjob_api.cluster import BERT_JOB, JOB, Object
 from bertjob_api.conditions import ACCEPTED, FAILED, SCHEDULED, STALLED, SUCCEEDED, SUSPENDED, TRAINING
-from bertjob_operator.plan import attempts, clock, condition_list, jobs, metadata, results, store
+from bertjob_operator.plan import attempts, clock, condition_list, jobs, metadata, quota, results, store
 from bertjob_operator.plan.children import Job
 from bertjob_operator.plan.effects import Decision, Delete, Fact
 from bertjob_operator.plan.observed import Observed
@@ -43,6 +43,7 @@ def finished(seen: Observed) -> Decision | None:
         name="finished",
         phase=seen.job.status.phase or "",
         apply=stopped(seen) if policy == "Running" else (),
+        replace=quota.stopped(seen, (job for job, _ in _jobs(seen))) if policy == "Running" else (),
         delete=(*store.removed(seen), *everything),
         requeue_after=expired,
     )
@@ -81,10 +82,11 @@ def deadline_exceeded(seen: Observed) -> Decision | None:
 def active_left(seen: Observed) -> timedelta | None:
     """Return the active time that is left, counted anew after each suspension as in batch/v1; None: no limit."""
     limit, began = seen.job.spec.active_deadline_seconds, clock.instant(seen.job.status.start_time)
-    if limit is None or began is None or attempts.is_paused(seen):
+    found = [job for job, _ in _jobs(seen)]
+    if limit is None or began is None or attempts.is_paused(seen) or any(map(quota.is_waiting, found)):
         return None
     resumed = condition_list.resumed(seen.job.status)
-    return max(began, resumed or began) + timedelta(seconds=limit) - seen.now
+    return max(began, resumed or began, *quota.started(found)) + timedelta(seconds=limit) - seen.now
 
 
 def suspended(seen: Observed) -> Decision | None:
@@ -99,17 +101,22 @@ def suspended(seen: Observed) -> Decision | None:
         facts += [Fact(type=kind, status=status, reason="Suspended", message=message) for kind, status in stopped_facts]
     # A store that is started afresh holds no half-finished rendezvous of pods that are gone.
     return Decision(
-        name="suspended", phase="Suspended", facts=tuple(facts), apply=stopped(seen), delete=store.pod_removed(seen)
+        name="suspended",
+        phase="Suspended",
+        facts=tuple(facts),
+        apply=stopped(seen),
+        replace=quota.stopped(seen, (job for job, _ in _jobs(seen))),
+        delete=store.pod_removed(seen),
     )
 
 
 def stopped(seen: Observed) -> tuple[Object, ...]:
-    """Return every unfinished Job, suspended."""
+    """Return every unfinished Job, suspended; those that Kueue looks after are stopped by ``quota.stopped``."""
     others = ((seen.preflight, names.PREFLIGHT), (seen.optimize, names.OPTIMIZE))
     rest = tuple(
         jobs.suspended(seen.job, job, component=component)
         for job, component in others
-        if job is not None and not job.over
+        if job is not None and not job.over and not job.workloads
     )
     return (*idled(seen), *rest)
 

@@ -6,7 +6,7 @@ from typing import Final
 from bertjob_api import names
 from bertjob_api.cluster import JOB
 from bertjob_api.conditions import GATE_PASSED, OPTIMIZED
-from bertjob_operator.plan import jobs, metadata, results, text
+from bertjob_operator.plan import jobs, metadata, quota, results, text
 from bertjob_operator.plan.effects import Decision, Delete, Fact
 from bertjob_operator.plan.observed import Observed
 from bertjob_operator.plan.rules import step
@@ -50,7 +50,7 @@ def gave_up(seen: Observed) -> Decision | None:
     job = seen.optimize
     if job is None or not job.failed:
         return None
-    if step.is_unexplained(job, seen):
+    if step.is_unexplained(job):
         return waiting("gave_up", phase="Optimizing", facts=(_running(seen),), after=results.SETTLE)
     return _failed("gave_up", step.surrender(job, component=names.OPTIMIZE))
 
@@ -60,7 +60,7 @@ def result_lost(seen: Observed) -> Decision | None:
     job = seen.optimize
     if job is None or not job.complete:
         return None
-    if results.is_settling(job, seen):
+    if job.settling:
         return waiting("result_lost", phase="Optimizing", facts=(_running(seen),), after=results.SETTLE)
     removal = Delete(ref=metadata.ref(seen.job, JOB, job.name), uid=job.uid)
     return waiting("result_lost", phase="Optimizing", facts=(_running(seen),), delete=(removal,))
@@ -81,6 +81,8 @@ def optimizing(seen: Observed) -> Decision:
 
 
 def _running(seen: Observed) -> Fact:
+    if seen.optimize is not None and quota.is_waiting(seen.optimize):
+        return _optimized(quota.REASON, quota.message(seen.optimize), status=None)
     found = results.optimize_progress(seen)
     activity = found.activity if found is not None else None
     return _optimized("OptimizeRunning", activity or "candidates are being built and measured", status=None)

@@ -5,7 +5,7 @@ from typing import Final
 
 from bertjob_api import names
 from bertjob_api.conditions import ACCEPTED
-from bertjob_operator.plan import condition_list, jobs, overlay, results, text
+from bertjob_operator.plan import condition_list, jobs, overlay, quota, results, text
 from bertjob_operator.plan.effects import Decision, Fact
 from bertjob_operator.plan.observed import Observed
 from bertjob_operator.plan.rules import step
@@ -51,7 +51,7 @@ def preflight_gave_up(seen: Observed) -> Decision | None:
     job = seen.preflight
     if job is None or not job.failed:
         return None
-    if step.is_unexplained(job, seen):
+    if step.is_unexplained(job):
         return waiting(
             "preflight_gave_up",
             phase="Pending",
@@ -66,6 +66,8 @@ def preflight_running(seen: Observed) -> Decision:
     failures = results.failed(seen.preflight)
     last = results.failure_of(failures[-1], component=names.PREFLIGHT).message if failures else None
     message = f"trying again after: {last}" if last else "storage, data and model are being tried"
+    if seen.preflight is not None and quota.is_waiting(seen.preflight):
+        message = quota.message(seen.preflight)
     return Decision(
         name="preflight_running",
         phase="Pending",

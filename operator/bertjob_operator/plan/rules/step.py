@@ -6,7 +6,6 @@ from bertjob_api.status import LastFailure
 from bertjob_api.termination import USER_ERROR
 from bertjob_operator.plan import results
 from bertjob_operator.plan.children import Job, Pod
-from bertjob_operator.plan.observed import Observed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +24,9 @@ def refusal(job: Job | None, *, component: str) -> Failure | None:
     return _told(pod, component) if pod is not None else None
 
 
-def is_unexplained(job: Job, seen: Observed) -> bool:
+def is_unexplained(job: Job) -> bool:
     """Tell whether *job* failed so lately that the pod which explains it may be seen later."""
-    return not results.failed(job) and results.is_settling(job, seen)
+    return not results.failed(job) and job.settling
 
 
 def surrender(job: Job, *, component: str) -> Failure:

@@ -7,7 +7,7 @@ from bertjob_api import names
 from bertjob_api.cluster import Object
 from bertjob_api.conditions import SCHEDULED, STALLED, TRAINED, TRAINING
 from bertjob_api.termination import USER_ERROR
-from bertjob_operator.plan import attempts, condition_list, jobs, results, store, text
+from bertjob_operator.plan import attempts, clock, condition_list, jobs, nodes, quota, results, store, text
 from bertjob_operator.plan.children import Job, Pod
 from bertjob_operator.plan.effects import Decision, Fact
 from bertjob_operator.plan.observed import Observed
@@ -52,7 +52,7 @@ def user_error(seen: Observed) -> Decision | None:
         fact = _not_trained(failure.reason, failure.message)
         return failed("user_error", reason=failure.reason, message=failure.message, facts=(fact,), failure=failure)
     job = attempts.job(seen)
-    if job is None or job.failed_reason != "PodFailurePolicy" or results.is_settling(job, seen):
+    if job is None or job.failed_reason != "PodFailurePolicy" or job.settling:
         return None
     message = job.failed_message or "the training Job failed"
     return failed("user_error", reason="PodFailurePolicy", message=message, facts=(_not_trained("Failed", message),))
@@ -89,16 +89,16 @@ def pre_running_left(seen: Observed) -> timedelta | None:
     condition = condition_list.find(seen.job.status, TRAINING)
     if limit is None or job is None or job.created is None or (condition is not None and condition.status != "Unknown"):
         return None
-    if _num_running(seen) >= _minimum(seen):
+    if _num_running(seen) >= _minimum(seen) or quota.is_waiting(job):
         return None
-    began = max(job.created, condition_list.resumed(seen.job.status) or job.created)
+    began = max(job.created, condition_list.resumed(seen.job.status) or job.created, *quota.started((job,)))
     return began + timedelta(seconds=limit) - seen.now
 
 
 def end_settling(seen: Observed) -> Decision | None:
     """Wait for the pods of a Job that has just ended, so that their results are not missed."""
     job = attempts.job(seen)
-    if job is None or not job.over or not results.is_settling(job, seen):
+    if job is None or not job.over or not job.settling:
         return None
     if job.failed and results.failed(job):
         return None
@@ -122,6 +122,23 @@ def attempt_over(seen: Observed) -> Decision | None:
     return _started(seen, "attempt_over", number)
 
 
+def node_failing(seen: Observed) -> Decision | None:
+    """
+    Leave a node on which pods fail again and again: a new attempt avoids it, once the pods of this one have ended.
+
+    A Job's template cannot be changed while it runs. In a queue of Kueue's the attempt stays: only Kueue may stop it.
+    """
+    job = attempts.job(seen)
+    if job is None or job.over or names.QUEUE_LABEL in job.labels or nodes.bad(seen) <= nodes.avoided(job):
+        return None
+    if job.suspended and all(pod.phase in ("Succeeded", "Failed") for pod in job.pods):
+        return _started(seen, "node_failing", attempts.current(seen) + 1)
+    stopped = jobs.suspended(seen.job, job, component=names.TRAIN, attempt=attempts.current(seen))
+    return Decision(
+        name="node_failing", phase="Training", facts=_facts(seen), apply=(stopped,), delete=store.pod_removed(seen)
+    )
+
+
 def training_running(seen: Observed) -> Decision:
     """Keep the current attempt as the spec wants it."""
     return _started(seen, "training_running", attempts.current(seen))
@@ -134,12 +151,18 @@ def _started(seen: Observed, name: str, attempt: int) -> Decision:
     assert host is not None
     return Decision(
         name=name,
-        phase="Training",
+        phase="Queued" if quota.is_waiting(attempts.job(seen)) else "Training",
         facts=_facts(seen),
         apply=(*apply, jobs.train(seen, attempt=attempt, store_host=host)),
         delete=delete,
-        requeue_after=LOOK,
+        requeue_after=_look_again(seen),
     )
+
+
+def _look_again(seen: Observed) -> timedelta:
+    """Return when to look again: after ``LOOK``, or before, when a standstill is due to be told."""
+    limit = seen.platform.stall_after
+    return min([LOOK, *(limit - span for span in seen.standing.values() if span < limit)])
 
 
 def idled(seen: Observed) -> tuple[Object, ...]:
@@ -147,7 +170,7 @@ def idled(seen: Observed) -> tuple[Object, ...]:
     return tuple(
         jobs.suspended(seen.job, job, component=names.TRAIN, attempt=attempt)
         for attempt, job in sorted(seen.training.items())
-        if not job.over
+        if not job.over and not job.workloads  # else Kueue stops it (quota.stopped)
     )
 
 
@@ -177,7 +200,16 @@ def _counts(seen: Observed) -> str:
 
 def _facts(seen: Observed) -> tuple[Fact, ...]:
     job = attempts.job(seen)
+    if job is not None and quota.is_waiting(job):
+        return _queued(seen, quota.message(job))
     return (_scheduled(seen, job), _training(seen), _stalled(seen), _not_trained("TrainingRunning", _counts(seen)))
+
+
+def _queued(seen: Observed, message: str) -> tuple[Fact, ...]:
+    """Return the facts of a Job that waits for quota: it neither trains nor is it stalled."""
+    training = False if _has_run(seen) else None
+    states = ((SCHEDULED, False), (TRAINING, training), (STALLED, False), (TRAINED, False))
+    return tuple(Fact(type=kind, status=status, reason=quota.REASON, message=message) for kind, status in states)
 
 
 def _scheduled(seen: Observed, job: Job | None) -> Fact:
@@ -203,10 +235,28 @@ def _has_run(seen: Observed) -> bool:
 
 
 def _stalled(seen: Observed) -> Fact:
+    if _num_running(seen) >= _minimum(seen) and (why := _standstill(seen)) is not None:
+        return Fact(type=STALLED, status=True, reason="NoProgress", message=why)
     if _num_running(seen) >= _minimum(seen) or not _has_run(seen):
         return Fact(type=STALLED, status=False, reason="EnoughNodes", message=_counts(seen))
     message = f"{_counts(seen)}, at least {_minimum(seen)} are needed"
     return Fact(type=STALLED, status=True, reason="BelowMinNodes", message=message)
+
+
+def _standstill(seen: Observed) -> str | None:
+    """Return what stands still: rank 0 has told a step before the last one, and that for too long; None: nothing does."""
+    pods = {pod.name: pod for pod in present(seen) if pod.phase == "Running"}
+    ranks = {name: seen.progress[name].rank for name in pods.keys() & seen.progress.keys()}
+    leading = min(
+        (name for name in ranks if ranks[name] is not None), key=lambda name: (ranks[name], name), default=None
+    )
+    if leading is None or seen.standing.get(leading, timedelta()) < seen.platform.stall_after:
+        return None
+    report = seen.progress[leading]
+    if report.step is None or (report.total is not None and report.step >= report.total):
+        return None
+    limit = clock.words(seen.platform.stall_after)
+    return f"no step after {report.step} for more than {limit} (pod {leading} on node {pods[leading].node})"
 
 
 def _not_trained(reason: str, message: str) -> Fact:
@@ -223,6 +273,7 @@ STAGE = Stage(
         end_settling,  # nothing is decided from a partial view
         store_unaddressed,
         attempt_over,
+        node_failing,
         training_running,
     ),
 )

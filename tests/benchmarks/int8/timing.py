@@ -7,7 +7,8 @@ from typing import Any, Final
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Infer = Callable[[Array], object]
+Ask = Callable[[Any], object]
+"""Asks an engine: token ids (S,), or a text."""
 
 _TIMED: Final = 2
 _PAUSE_S: Final = 0.005
@@ -20,7 +21,7 @@ class DriftError(Exception):
     """The baseline became faster or slower while the others were compared with it."""
 
 
-def rounds(engines: Mapping[str, Infer], texts: Sequence[Array], *, count: int) -> dict[str, list[float]]:
+def rounds(engines: Mapping[str, Ask], texts: Sequence[Any], *, count: int) -> dict[str, list[float]]:
     """
     Return the seconds that each engine takes for all *texts*, one at a time, in each of *count* rounds.
 
@@ -38,14 +39,14 @@ def rounds(engines: Mapping[str, Infer], texts: Sequence[Array], *, count: int) 
     return found
 
 
-def _block(infer: Infer, texts: Sequence[Array]) -> float:
+def _block(ask: Ask, texts: Sequence[Any]) -> float:
     time.sleep(_PAUSE_S)
-    infer(texts[0])
+    ask(texts[0])
     times = []
     for _ in range(_TIMED):
         started = time.perf_counter()
-        for ids in texts:
-            infer(ids)
+        for text in texts:
+            ask(text)
         times.append(time.perf_counter() - started)
     return min(times)
 
@@ -68,6 +69,6 @@ def refuse_drift(baseline: Sequence[float], *, what: str) -> None:
     if got > MOST_DRIFT:
         message = (
             f"{what}: the baseline changed by a factor of {got:.2f} during the run, expected at most {MOST_DRIFT}; let nothing "
-            "else run on this machine and measure again, or pass --accept-drift to try the benchmark out"
+            "else run on this machine and measure again (finished pieces are kept), or pass --accept-drift to try the benchmark out"
         )
         raise DriftError(message)
