@@ -14,7 +14,7 @@ Errors::
     +- Unavailable          no answer, 429 or 5xx: nothing is known about the outcome
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
@@ -178,11 +178,14 @@ class Cluster(Protocol):
         """
         ...
 
-    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, uid: str | None = None) -> Object:
+    async def patch_status(
+        self, ref: Ref, status: Mapping[str, Any], *, uid: str | None = None, resource_version: str | None = None
+    ) -> Object:
         """
         Merge *status* into the status subresource (RFC 7386: lists replaced, null removes) and return the stored object.
 
-        Touches nothing but status, and does not move the generation. *uid*, when given, must match.
+        Touches nothing but status, and does not move the generation. *uid* and *resource_version*, when given, must match;
+        the version makes it one request where the uid alone takes a read before.
         """
         ...
 
@@ -199,13 +202,26 @@ class Cluster(Protocol):
         ...
 
     def changes(
-        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        keep: Callable[[Object], Object] | None = None,
     ) -> AsyncIterator[Change]:
         """
         Yield every existing object as Added, then Synced, then each change in order, for ever.
 
         Survives a restart of the API server and an expired version: what happened in between is delivered as Added, Modified
         and Deleted. Objects come without ``metadata.managedFields``. An object that leaves the label selection is Deleted.
+
+        Args:
+            kind: resource type.
+            namespace: None for all.
+            labels: only objects that carry all of them.
+            keep: gives what of an object is wanted, its name, uid and version included; nothing else of it is held in
+                memory. None: all.
+
         """
         ...
 

@@ -13,6 +13,8 @@ GATE_PASSED: Final = "GatePassed"
 ROLLED_OUT: Final = "RolledOut"
 SUCCEEDED: Final = "Succeeded"
 FAILED: Final = "Failed"
+FINISHED: Final = "Finished"
+"""True with either of the two before it, as of a Workload of Kueue: what waits for an end, whichever, waits for this."""
 
 TYPES: Final = (
     ACCEPTED,
@@ -26,5 +28,6 @@ TYPES: Final = (
     ROLLED_OUT,
     SUCCEEDED,
     FAILED,
+    FINISHED,
 )
 """In the order in which status shows them. All are set, to Unknown at first (Source: Kubernetes API conventions)."""

@@ -24,9 +24,10 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="print the storage Secret",
         description=f"Print a Secret with this shell's {', '.join(SECRET_KEYS)}; "
         "pipe it into `kubectl apply -f -` and name it in spec.storage.secretRef.",
+        epilog="example: bertjob credentials -n team | kubectl apply -f -",
     )
-    parser.add_argument("--name", default=DEFAULT_NAME, help="default: %(default)s")
-    parser.add_argument("-n", "--namespace", default="default", help="default: %(default)s")
+    parser.add_argument("--name", default=DEFAULT_NAME, help="of the Secret; default: %(default)s")
+    parser.add_argument("-n", "--namespace", default="default", help="of the Secret; default: %(default)s")
     parser.set_defaults(main=main)
 
 

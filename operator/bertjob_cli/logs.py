@@ -16,10 +16,13 @@ COMPONENTS = (names.PREFLIGHT, names.STORE, names.TRAIN, names.OPTIMIZE)
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
     parser = commands.add_parser(
-        "logs", help="logs of a BertJob's pods on a cluster", description="Show the logs of a BertJob's pods."
+        "logs",
+        help="logs of a BertJob's pods on a cluster",
+        description="Show the logs of a BertJob's pods, each line after its pod's name. Needs kubectl.",
+        epilog="example: bertjob logs quickstart -c train -f",
     )
-    parser.add_argument("name")
-    parser.add_argument("-n", "--namespace", default="default", help="default: %(default)s")
+    parser.add_argument("name", help="name of the BertJob")
+    parser.add_argument("-n", "--namespace", default="default", help="of the BertJob; default: %(default)s")
     parser.add_argument("-c", "--component", choices=COMPONENTS, help="only these pods")
     parser.add_argument("-f", "--follow", action="store_true", help="go on as they say more")
     parser.set_defaults(main=main)

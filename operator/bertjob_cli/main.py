@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from bertjob_api import contract
 from bertjob_cli import (
+    completion,
     credentials,
     ledger,
     local,
@@ -35,6 +36,7 @@ COMMANDS = (
     predict,
     probe,
     local,
+    completion,
 )
 """Modules with a command; each adds its parser and says what to call."""
 INTERRUPTED = 130

@@ -31,7 +31,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         action="store_true",
         help='each TEXT is a JSON instance, such as {"text": "...", "text_pair": "..."}, {"question": "...", "context": "..."} or a list of words',
     )
-    parser.add_argument("-n", "--namespace", default="default", help="default: %(default)s")
+    parser.add_argument("-n", "--namespace", default="default", help="of the BertJob; default: %(default)s")
     parser.add_argument("--url", help="of the model server, instead of looking it up in a cluster")
     parser.set_defaults(main=main)
 

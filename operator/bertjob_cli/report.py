@@ -22,7 +22,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "AWS_ variables of this shell.",
     )
     parser.add_argument("name", help="name of the BertJob, or the URI of a trained model")
-    parser.add_argument("-n", "--namespace", default="default", help="default: %(default)s")
+    parser.add_argument("-n", "--namespace", default="default", help="of the BertJob; default: %(default)s")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="where to write it; default: NAME-report.html"
     )

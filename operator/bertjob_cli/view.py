@@ -1,12 +1,13 @@
 """How a BertJob looks on a screen: one line for each phase. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from bertjob_api import conditions
 from bertjob_api.cluster import Object
 
 BAR_WIDTH: Final = 24
+EVENTS: Final = 5
 _PHASES: Final = (
     (conditions.ACCEPTED, "preflight"),
     (conditions.TRAINED, "train"),
@@ -103,6 +104,28 @@ def evaluation(status: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {name:<6}{figures}  {scores.get('engine') or ''}")
     verdict = found.get("verdict")
     return [*lines, f"  gate: {verdict}, method {found.get('method') or 'none'}"] if verdict else lines
+
+
+def rollout(status: Mapping[str, Any]) -> list[str]:
+    """Return which service has how much of the new model, and where it answers; nothing before a rollout."""
+    found = status.get("rollout") or {}
+    if not found:
+        return []
+    parts = [f"{found.get('trafficPercent', 0)} % of the traffic"]
+    parts += [f"{key} {found[key]}" for key in ("canary", "verdict") if found.get(key)]
+    lines = [f"  rollout: {found.get('service')}: {', '.join(parts)}"]
+    return [*lines, f"  served at {found['url']}"] if found.get("url") else lines
+
+
+def events(value: Object, found: Iterable[Object]) -> list[str]:
+    """Return the last ``EVENTS`` events of a job, oldest first."""
+    uid = value["metadata"].get("uid")
+    own = [each for each in found if (each.get("regarding") or {}).get("uid") == uid]
+    last = sorted(own, key=lambda each: str(each.get("eventTime")))[-EVENTS:]
+    return ["  last events:"] * bool(last) + [
+        f"    {str(each.get('eventTime'))[11:19]}  {each.get('type', ''):<8}{each.get('reason', '')}: {each.get('note', '')}"
+        for each in last
+    ]
 
 
 def failure(value: Object) -> list[str]:

@@ -195,6 +195,32 @@ async def test_no_change_is_lost(ground):
         assert versions == sorted(versions)
 
 
+async def test_keeping_less(ground):
+    """What ``keep`` leaves out comes with no change, whether the object was there before, is changed or deleted."""
+
+    def keep(obj):
+        metadata = {key: obj["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion")}
+        return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata, "data": {}}
+
+    ref = ground.ref(CONFIG_MAP, "a")
+    await ground.cluster.apply(config_map(ground, x="before"), manager="m")
+    synced = asyncio.Event()
+
+    def until(seen):
+        if seen[-1].type == "Synced":
+            synced.set()
+        return seen[-1].type == "Deleted"
+
+    following = asyncio.create_task(ground.collect(CONFIG_MAP, until=until, keep=keep))
+    await synced.wait()
+    await ground.cluster.apply(config_map(ground, x="after"), manager="m")
+    await ground.cluster.delete(ref)
+
+    seen = [change for change in await following if change.object.get("metadata", {}).get("name") == "a"]
+    assert [change.type for change in seen] == ["Added", "Modified", "Deleted"]
+    assert all(change.object == keep(change.object) for change in seen)
+
+
 async def test_leaving_the_selection_is_a_deletion(ground):
     """With labels, an object is Added when it gets them and Deleted when it loses them."""
     synced = asyncio.Event()

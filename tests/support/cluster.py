@@ -82,7 +82,10 @@ def install_crd(cluster: LocalCluster) -> None:
     """Make the cluster know BertJob as the types define it, whoever installed it before."""
     definition = json.dumps(bert_job_crd())
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=definition)
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{names.PLURAL}.{names.GROUP}")
+    crd = f"crd/{names.PLURAL}.{names.GROUP}"
+    # Until a CRD has its first condition, kubectl wait fails at once.
+    cluster.kubectl("wait", "--for=jsonpath={.status.conditions[0].type}", "--timeout=30s", crd)
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", crd)
 
 
 @pytest.fixture

@@ -90,9 +90,9 @@ class FaultyCluster:
         """See ``Cluster.replace``."""
         return await self._write("replace", lambda: self._cluster.replace(ref, path, **change))
 
-    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, uid: str | None = None) -> Object:
+    async def patch_status(self, ref: Ref, status: Mapping[str, Any], **identity: Any) -> Object:
         """See ``Cluster.patch_status``."""
-        return await self._write("status", lambda: self._cluster.patch_status(ref, status, uid=uid))
+        return await self._write("status", lambda: self._cluster.patch_status(ref, status, **identity))
 
     async def delete(self, ref: Ref, *, uid: str | None = None, grace_seconds: int | None = None) -> None:
         """See ``Cluster.delete``."""

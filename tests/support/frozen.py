@@ -37,10 +37,12 @@ class FrozenCluster:
         self.asked[f"list {kind.plural}"] += 1
         return []
 
-    async def changes(self, kind: Kind, **selection: Any) -> AsyncIterator[Change]:
+    async def changes(
+        self, kind: Kind, *, keep: Callable[[Object], Object] | None = None, **selection: Any
+    ) -> AsyncIterator[Change]:
         """Yield every object, and nothing more."""
         for each in self._objects(kind):
-            yield Change("Added", each)
+            yield Change("Added", each if keep is None else keep(each))
         yield Change("Synced", {})
         await asyncio.Event().wait()
 
@@ -54,7 +56,7 @@ class FrozenCluster:
         self.asked[f"replace {ref.kind.kind}"] += 1
         return {"metadata": {"uid": "", "name": ref.name}}
 
-    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, uid: str | None = None) -> Object:
+    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, uid: str | None = None, **more: Any) -> Object:
         """See ``Cluster.patch_status``."""
         self.asked[f"status {ref.kind.kind}"] += 1
         return {"metadata": {"uid": uid or "", "name": ref.name}}

@@ -47,10 +47,10 @@ class Wrapped:
         self._begin(f"replace {ref} {path}")
         return self._answer(await self.cluster.replace(ref, path, **change))
 
-    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, uid: str | None = None) -> Object:
+    async def patch_status(self, ref: Ref, status: Mapping[str, Any], **identity: Any) -> Object:
         """See ``Cluster.patch_status``."""
         self._begin(f"status {ref}")
-        return self._answer(await self.cluster.patch_status(ref, status, uid=uid))
+        return self._answer(await self.cluster.patch_status(ref, status, **identity))
 
     async def delete(self, ref: Ref, *, uid: str | None = None, grace_seconds: int | None = None) -> None:
         """See ``Cluster.delete``."""

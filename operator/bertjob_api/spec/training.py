@@ -15,8 +15,8 @@ Opaque = Mapping[str, Any]
 class Elastic:
     """Bounds within which the number of training nodes may move."""
 
-    min: int = api_field("Fewest nodes that may train.", minimum=1, maximum=4096)
-    max: int = api_field("Most nodes that may train.", minimum=1, maximum=4096)
+    min: int = api_field("Fewest nodes that may train.", minimum=1, maximum=16384)
+    max: int = api_field("Most nodes that may train.", minimum=1, maximum=16384)
     spare: bool = api_field(
         "Whether each pod keeps one more worker ready, which takes the place of one that dies at once; about 0.3 GB of memory.",
         default=False,
@@ -85,7 +85,7 @@ class EarlyStopping:
 class Training:
     """How the model is trained."""
 
-    replicas: int = api_field("Nodes to train on now; kubectl scale changes it.", default=1, minimum=0, maximum=4096)
+    replicas: int = api_field("Nodes to train on now; kubectl scale changes it.", default=1, minimum=0, maximum=16384)
     elastic: Elastic | None = api_field("Bounds for the number of nodes. Unset: exactly replicas.", default=None)
     processes_per_node: str = api_field(
         "Worker processes on each node; auto: one per GPU, or one on a CPU node.",

@@ -155,7 +155,13 @@ def _check_space(needed_gb: float, *, folders: tuple[Path, ...]) -> None:
 @contextmanager
 def _one_build_at_a_time(say: Callable[[str], None]) -> Iterator[None]:
     folder = places.cache_root() / "bin"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = (
+            f"{folder}: the folder for binaries cannot be made ({error.strerror}); name another one with BERTJOB_CACHE"
+        )
+        raise BuildError(msg) from error
     with (folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

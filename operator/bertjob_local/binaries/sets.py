@@ -103,6 +103,16 @@ MODULE_SETS = (
         go_cache_gb=1.5,
     ),
     ModuleSet(
+        name="kubeflow-trainer",
+        module="github.com/kubeflow/trainer/v2",
+        binaries=(
+            Binary("trainer-controller-manager", "github.com/kubeflow/trainer/v2/cmd/trainer-controller-manager", None),
+        ),
+        data=("manifests/base",),
+        go_cache_gb=2.5,
+        optional=True,
+    ),
+    ModuleSet(
         name="kueue",
         module="sigs.k8s.io/kueue",
         binaries=(Binary("kueue-manager", "sigs.k8s.io/kueue/cmd/kueue", None),),

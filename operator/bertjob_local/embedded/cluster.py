@@ -1,6 +1,7 @@
 """A cluster in memory: what the operator and the process kubelet need of Kubernetes for a run on one machine."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from bertjob_api import cluster as api
@@ -69,10 +70,12 @@ class EmbeddedCluster:
         self._disown(uid, keys)
         return stored(self.objects, ref, admitted(ref.kind, merge.replaced(current, keys, new), old=current))
 
-    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, uid: str | None = None) -> Object:
+    async def patch_status(
+        self, ref: Ref, status: Mapping[str, Any], *, uid: str | None = None, resource_version: str | None = None
+    ) -> Object:
         """See ``Cluster.patch_status``."""
         current = self._existing(ref)
-        _check_identity(ref, current, {"uid": uid})
+        _check_identity(ref, current, {"uid": uid, "resourceVersion": resource_version})
         patched = {**current, "status": merge.merge_patched(current.get("status"), status)}
         return self.objects.put(ref, admitted(ref.kind, patched, old=current))
 
@@ -84,11 +87,21 @@ class EmbeddedCluster:
         _check_identity(ref, current, {"uid": uid})
         remove(self.objects, ref, grace_seconds=grace_seconds)
 
-    def changes(
-        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
-    ) -> AsyncIterator[Change]:
+    async def changes(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        keep: Callable[[Object], Object] | None = None,
+    ) -> AsyncGenerator[Change]:
         """See ``Cluster.changes``."""
-        return self.objects.changes(kind, namespace=namespace, labels=labels)
+        async with aclosing(self.objects.changes(kind, namespace=namespace, labels=labels)) as changes:
+            async for change in changes:
+                if keep is not None and change.type != "Synced":
+                    yield Change(change.type, keep(change.object))
+                else:
+                    yield change
 
     def _existing(self, ref: Ref) -> Object:
         current = self.objects.get(ref)

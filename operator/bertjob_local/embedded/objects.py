@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import UTC, datetime
 
 from bertjob_api.cluster import Change, Kind, Object, Ref
@@ -96,7 +96,7 @@ class Objects:
 
     async def changes(
         self, kind: Kind, *, namespace: str | None, labels: Mapping[str, str] | None
-    ) -> AsyncIterator[Change]:
+    ) -> AsyncGenerator[Change]:
         """Yield what ``Cluster.changes`` promises."""
         queue: asyncio.Queue[Change] = asyncio.Queue()
         for obj in self.select(kind, namespace=namespace, labels=labels):

@@ -34,5 +34,5 @@ class Settings:
     """Between two reports of a node."""
     leases: bool = False
     """Renew a Lease for every node, as a real node lifecycle controller expects."""
-    shutdown_grace: timedelta = timedelta(seconds=2)
-    """What pods get to end when the kubelet itself ends."""
+    shutdown_grace: timedelta = timedelta(seconds=6)
+    """What pods get to end when the kubelet itself ends; a predictor goes on answering for three of them."""

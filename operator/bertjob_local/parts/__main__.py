@@ -80,15 +80,24 @@ def _parser() -> argparse.ArgumentParser:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the state folder and the four verbs; the parsed options then hold what to call as ``act``."""
-    parser.add_argument("--state", type=Path, default=default_root(), metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--state", type=Path, default=default_root(), metavar="DIR", help="folder of the cluster; default: %(default)s"
+    )
     verbs = parser.add_subparsers(required=True)
     for act in (up, down, status, env):
-        verb = verbs.add_parser(act.__name__, help=act.__doc__)
+        verb = verbs.add_parser(act.__name__, help=act.__doc__, description=act.__doc__)
         verb.set_defaults(act=act)
         if act is up:
-            verb.add_argument("--nodes", type=int, default=3, help="default: %(default)s")
-            verb.add_argument("--images", metavar="FILE", help="maps images to local commands")
-            verb.add_argument("--without", nargs="*", default=[], choices=ALL_PARTS, metavar="PART")
+            verb.add_argument("--nodes", type=int, default=3, help="Nodes to register; default: %(default)s")
+            verb.add_argument("--images", metavar="FILE", help="YAML that maps images to commands of this machine")
+            verb.add_argument(
+                "--without",
+                nargs="*",
+                default=[],
+                choices=ALL_PARTS,
+                metavar="PART",
+                help=f"do not start these: {', '.join(ALL_PARTS)}",
+            )
         if act is down:
             verb.add_argument("--delete", action="store_true", help="also remove the state folder and its S3 data")
 

@@ -57,8 +57,12 @@ class LocalCluster:
         """
         settings = settings or Settings()
         layout = Layout(root.absolute())
+        try:
+            layout.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"{layout.root}: the cluster's folder cannot be made ({error.strerror}); name another one with --state DIR"
+            raise ClusterFailedError(msg) from error
         binaries.build(plan.binaries_for(settings), say=say)
-        layout.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings_file.write(settings, layout.settings)
         answer = owner.start_supervisor(layout)
         if answer != "ready":

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
-from bertjob_api.conditions import SUSPENDED, TYPES
+from bertjob_api.conditions import FAILED, FINISHED, SUCCEEDED, SUSPENDED, TYPES
 from bertjob_api.status import Condition, JobStatus
 from bertjob_operator.plan.clock import instant
 from bertjob_operator.plan.effects import Fact
@@ -30,7 +30,18 @@ def merged(status: JobStatus, facts: Iterable[Fact], *, generation: int, now: st
     The transition time moves only when the status flips.
     """
     newest = {fact.type: fact for fact in facts}
-    return tuple(_one(find(status, kind), newest.get(kind), kind, generation, now) for kind in TYPES)
+    found = tuple(
+        _one(find(status, kind), newest.get(kind), kind, generation, now) for kind in TYPES if kind != FINISHED
+    )
+    return (*found, _one(find(status, FINISHED), _finished(found), FINISHED, generation, now))
+
+
+def _finished(conditions: Iterable[Condition]) -> Fact:
+    """Return the fact that the two terminal conditions make together."""
+    last = next((item for item in conditions if item.type in (SUCCEEDED, FAILED) and item.status == "True"), None)
+    if last is None:
+        return Fact(type=FINISHED, status=False, reason="NotFinished", message="the job goes on")
+    return Fact(type=FINISHED, status=True, reason=last.type, message=last.message)
 
 
 def _one(old: Condition | None, fact: Fact | None, kind: str, generation: int, now: str) -> Condition:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bertjob_api import names
 from bertjob_api.cluster import EVENT, Object
-from bertjob_api.conditions import FAILED, STALLED
+from bertjob_api.conditions import FAILED, FINISHED, STALLED
 from bertjob_api.digest import sha256_of, short
 from bertjob_api.job import BertJob
 from bertjob_api.status import JobStatus
@@ -30,6 +30,8 @@ def _flips(old: JobStatus, new: JobStatus) -> Iterator[Event]:
         before = condition_list.find(old, condition.type)
         was = before.status if before is not None else "Unknown"
         if condition.status in (was, "Unknown") or (condition.status, was) == ("False", "Unknown"):
+            continue
+        if condition.type == FINISHED:  # Succeeded or Failed has said it
             continue
         bad = (condition.status == "True") == (condition.type in _BAD_WHEN_TRUE)
         yield Event(

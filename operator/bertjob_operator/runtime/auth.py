@@ -4,19 +4,14 @@ import asyncio
 import os
 import ssl
 import urllib.request
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-import yaml
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import ConfigException, load_kube_config
-from kubernetes.aio.config.incluster_config import InClusterConfigLoader
-
 from bertjob_api.cluster import ForbiddenError
+from bertjob_operator.runtime.access import ServiceAccount, Source
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Folder in which a pod finds ``token`` and ``ca.crt``. Source: Kubernetes documentation, "Accessing the API from a Pod"."""
@@ -28,14 +23,14 @@ REFRESH: Final = timedelta(seconds=60)
 class Credentials:
     """Address, TLS and token of one cluster; the token follows its source."""
 
-    def __init__(self, configuration: Configuration, reload: Callable[[], Awaitable[None]]) -> None:
-        self._configuration = configuration
-        self._reload = reload
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._access = source.access
         self._read_at = _now()
         self._reading = asyncio.Lock()
-        self.host: str = configuration.host.rstrip("/")
-        self.proxy = configuration.proxy or _system_proxy(self.host)
-        self.server_name: str | None = configuration.tls_server_name
+        self.host = self._access.host.rstrip("/")
+        self.proxy = self._access.proxy or _system_proxy(self.host)
+        self.server_name = self._access.server_name
         """Name to expect in the server's certificate; None: that of the address."""
 
     async def headers(self, *, renew: bool = False) -> dict[str, str]:
@@ -43,22 +38,22 @@ class Credentials:
         async with self._reading:
             if renew or _now() - self._read_at > REFRESH.total_seconds():
                 try:
-                    await self._reload()
-                except (ConfigException, OSError, ValueError) as error:
+                    await self._source.reload()
+                except (OSError, ValueError) as error:
                     raise ForbiddenError(f"credentials could not be read again: {error}") from error
                 self._read_at = _now()
-            token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        return {"Authorization": str(token).strip()} if token else {}
+            value = await self._source.authorization()
+        return {"Authorization": value} if value else {}
 
     def ssl_context(self) -> ssl.SSLContext:
         """Return how to check the server and, with a client certificate, how to show ours."""
-        configuration = self._configuration
-        context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+        access = self._access
+        context = ssl.create_default_context(cafile=access.ca_file)
         # Python 3.13 began to refuse CAs without some extensions; clusters' own CAs are often like that.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        if configuration.cert_file:
-            context.load_cert_chain(configuration.cert_file, configuration.key_file)
-        if not configuration.verify_ssl:
+        if access.cert_file:
+            context.load_cert_chain(access.cert_file, access.key_file)
+        if not access.verifies:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
@@ -76,30 +71,19 @@ async def load(kubeconfig: Path | None = None, *, service_account: Path | None =
         ValueError: none of them is there, or it cannot be used.
 
     """
-    configuration: Any = Configuration()
     files = None if service_account is not None else _files(kubeconfig)
     try:
         if files is None:
-            return _in_cluster(configuration, service_account or SERVICE_ACCOUNT)
-        # Writing a rotated token back would race with kubectl and with our other processes.
-        loader = await load_kube_config(files, client_configuration=configuration, persist_config=False)
-    except (ConfigException, OSError, KeyError, TypeError, yaml.YAMLError) as error:
+            return Credentials(ServiceAccount(service_account or SERVICE_ACCOUNT))
+        from bertjob_operator.runtime import kubeconfig as reading  # noqa: PLC0415  # costs 23 MiB
+
+        return Credentials(await reading.load(files))
+    except (OSError, ValueError) as error:
         account = service_account or "~/.kube/config is not there, and the service account of a pod"
         where = f"kubeconfig {files}" if files else account
         raise ValueError(
             f"{where} cannot be used: {error}; set KUBECONFIG to a file that works with kubectl"
         ) from error
-    return Credentials(configuration, lambda: loader.load_and_set(configuration))
-
-
-def _in_cluster(configuration: Configuration, folder: Path) -> Credentials:
-    loader = InClusterConfigLoader(token_filename=str(folder / "token"), cert_filename=str(folder / "ca.crt"))
-    loader.load_and_set(configuration)
-
-    async def reload() -> None:
-        loader.load_and_set(configuration)
-
-    return Credentials(configuration, reload)
 
 
 def _files(kubeconfig: Path | None) -> str | None:

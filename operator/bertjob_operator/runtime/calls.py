@@ -15,8 +15,8 @@ APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 
-PAGE: Final = 500
-"""Objects per page of a list, as client-go asks for."""
+PAGE: Final = 100
+"""Objects per page of a list: client-go asks for 500, which as Python objects are 10 MiB for pods before they are trimmed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
@@ -23,6 +23,14 @@ READ_BUFFER: Final = 2**21
 LINE_MAX: Final = 2**24
 """Longest line of a watch, in bytes: etcd takes objects of 1.5 MiB, which are several times that as JSON."""
 
+Keep = Callable[[Object], Object]
+"""Gives what of an object to hold, its metadata's name, uid and version included."""
+
+
+def all_of(obj: Object) -> Object:
+    """Return *obj*: the ``Keep`` of who wants all of it."""
+    return obj
+
 
 class Connection:
     """One session with one API server."""
@@ -41,16 +49,18 @@ class Connection:
             text = await response.read()
         return _decoded(call.what, text) if text else {}
 
-    async def objects(self, selection: Selection) -> tuple[list[Object], str]:
-        """Return all objects, without managedFields, and the version of that state."""
+    async def objects(self, selection: Selection, *, keep: Keep = all_of) -> tuple[list[Object], str]:
+        """Return what *keep* gives of all objects, without managedFields, and the version of that state."""
         try:
-            return await self._pages(selection, limit=calls.PAGE)
+            return await self._pages(selection, limit=calls.PAGE, keep=keep)
         except ExpiredError:  # too much changed while the pages were read; a list without pages cannot expire
-            return await self._pages(selection, limit=0)
+            return await self._pages(selection, limit=0, keep=keep)
 
-    async def events(self, selection: Selection, *, version: str) -> AsyncGenerator[tuple[str, Object]]:
+    async def events(
+        self, selection: Selection, *, version: str, keep: Keep = all_of
+    ) -> AsyncGenerator[tuple[str, Object]]:
         """
-        Yield the type and object, without managedFields, of each event of one watch, until the server ends it.
+        Yield the type of each event of one watch, until the server ends it, and what *keep* gives of its object.
 
         Raises:
             ExpiredError: *version* is too old.
@@ -70,7 +80,7 @@ class Connection:
                 obj = event["object"]
                 if event["type"] == "ERROR":
                     raise error_of(call.what, code=obj.get("code", 500), status=obj)
-                yield event["type"], stripped(obj)
+                yield event["type"], obj if event["type"] == "BOOKMARK" else keep(stripped(obj))
 
     @asynccontextmanager
     async def _answer(self, call: Call, limits: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -101,12 +111,12 @@ class Connection:
             allow_redirects=False,  # the token is for this server alone
         )
 
-    async def _pages(self, selection: Selection, *, limit: int) -> tuple[list[Object], str]:
+    async def _pages(self, selection: Selection, *, limit: int, keep: Keep) -> tuple[list[Object], str]:
         objects: list[Object] = []
         token = ""
         while True:
             page = await self.send(calls.list_page(selection, token=token, limit=limit))
-            objects += (_whole(selection.kind, each) for each in page.get("items") or ())
+            objects += (keep(_whole(selection.kind, each)) for each in page.get("items") or ())
             token = page["metadata"].get("continue", "")
             if not token:
                 return objects, page["metadata"]["resourceVersion"]

@@ -132,12 +132,11 @@ class Controller(Generic[K]):
 
     async def _follow(self, watch: Watch[K]) -> None:
         store = self.stores[watch.kind]
-        async for change in self._cluster.changes(watch.kind, namespace=watch.namespace, labels=watch.labels):
+        changes = self._cluster.changes(watch.kind, namespace=watch.namespace, labels=watch.labels, keep=watch.keep)
+        async for change in changes:
             self._take(watch, store, change)
 
     def _take(self, watch: Watch[K], store: Store, change: Change) -> None:
-        if watch.keep is not None and change.type != "Synced":
-            change = Change(change.type, watch.keep(change.object))
         old = store.feed(change)
         if change.type == "Synced":
             return

@@ -10,7 +10,7 @@ import aiohttp
 from bertjob_api.cluster import Change, ConflictError, Kind, NotFoundError, Object, Ref
 from bertjob_operator.runtime import auth, calls
 from bertjob_operator.runtime.calls import Call, Selection
-from bertjob_operator.runtime.connection import READ_BUFFER, Connection, stripped
+from bertjob_operator.runtime.connection import READ_BUFFER, Connection, Keep, all_of, stripped
 from bertjob_operator.runtime.delays import Timings
 from bertjob_operator.runtime.reflector import reflect
 
@@ -77,10 +77,13 @@ class HttpCluster:
         call = calls.replace(ref, path, old=old, new=new, uid=uid, resource_version=resource_version)
         return stripped(await self._connection.send(call))
 
-    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, uid: str | None = None) -> Object:
+    async def patch_status(
+        self, ref: Ref, status: Mapping[str, Any], *, uid: str | None = None, resource_version: str | None = None
+    ) -> Object:
         """See ``Cluster.patch_status``."""
-        if uid is None or not calls.ignores_uid(ref.kind):
-            return stripped(await self._connection.send(calls.patch_status(ref, status, uid=uid)))
+        if uid is None or resource_version is not None or not calls.ignores_uid(ref.kind):
+            call = calls.patch_status(ref, status, uid=uid, version=resource_version)
+            return stripped(await self._connection.send(call))
         for attempt in range(_STATUS_ATTEMPTS):
             version = await self._version_of(ref, uid=uid)
             call = calls.patch_status(ref, status, uid=uid, version=version)
@@ -106,11 +109,16 @@ class HttpCluster:
             return
 
     def changes(
-        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        keep: Keep | None = None,
     ) -> AsyncGenerator[Change]:
         """See ``Cluster.changes``."""
         selection = Selection(kind=kind, namespace=namespace, labels=labels)
-        return reflect(_Selected(self._connection, selection), timings=self._connection.timings)
+        return reflect(_Selected(self._connection, selection, keep or all_of), timings=self._connection.timings)
 
     async def request(
         self,
@@ -136,15 +144,16 @@ class HttpCluster:
 class _Selected:
     """Some objects of the API server, as the reflector reads them."""
 
-    def __init__(self, connection: Connection, selection: Selection) -> None:
+    def __init__(self, connection: Connection, selection: Selection, keep: Keep) -> None:
         self._connection = connection
         self._selection = selection
+        self._keep = keep
 
     def __str__(self) -> str:
         return str(self._selection)
 
     async def objects(self) -> tuple[list[Object], str]:
-        return await self._connection.objects(self._selection)
+        return await self._connection.objects(self._selection, keep=self._keep)
 
     def events(self, version: str) -> AsyncGenerator[tuple[str, Object]]:
-        return self._connection.events(self._selection, version=version)
+        return self._connection.events(self._selection, version=version, keep=self._keep)

@@ -117,7 +117,7 @@ class Elector:
             except ClusterError as error:
                 logger.warning("%s does not lead: %s", self._identity, error)
             wait = self._terms.retry * (1 + JITTER * random.random())  # noqa: S311  # spreads candidates
-            await asyncio.sleep(wait.total_seconds())
+            await asyncio.sleep(min(wait, remaining(self._seen, seen_at=self._seen_at, now=_now())).total_seconds())
 
     async def _take(self) -> bool:
         """Look at the Lease, and try to take it when that is allowed."""
@@ -199,6 +199,20 @@ def may_take(lease: Object | None, *, identity: str, unchanged: timedelta) -> bo
     spec = _spec(lease)
     holder = spec.get("holderIdentity")
     return holder in (None, "", identity) or unchanged >= timedelta(seconds=spec.get("leaseDurationSeconds") or 0)
+
+
+def remaining(lease: Object | None, *, seen_at: float, now: float) -> timedelta:
+    """
+    Return how long *lease* still lasts for a candidate, so that he looks when it ends; the longest time: it has ended.
+
+    Args:
+        lease: as last seen; None: there is none.
+        seen_at: when its newest renewal was seen, in seconds.
+        now: in seconds of the same clock.
+
+    """
+    left = (_spec(lease).get("leaseDurationSeconds") or 0) - (now - seen_at)
+    return timedelta(seconds=left) if left > 0 else timedelta.max
 
 
 def renewed(before: Object | None, *, holder: str, now: datetime, lease: timedelta) -> Object:

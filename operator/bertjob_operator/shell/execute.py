@@ -25,7 +25,9 @@ class ChildRefusedError(Exception):
         super().__init__(f"{ref}: {error}")
 
 
-async def execute(plan: Plan, job: BertJob, *, cluster: Cluster, found: Mapping[Ref, Object]) -> Object | None:
+async def execute(
+    plan: Plan, job: BertJob, *, cluster: Cluster, found: Mapping[Ref, Object], version: str | None = None
+) -> Object | None:
     """
     Carry *plan* out up to the status, and return the BertJob as stored; None: its status stood already.
 
@@ -34,6 +36,7 @@ async def execute(plan: Plan, job: BertJob, *, cluster: Cluster, found: Mapping[
         job: the BertJob it is for.
         cluster: where to do it.
         found: children as they stand; one that has every wanted field is not written.
+        version: of the BertJob that the plan is for: a status is not written over a newer one. None: whatever stands.
 
     Raises:
         ChildRefusedError: a child is invalid.
@@ -55,7 +58,8 @@ async def execute(plan: Plan, job: BertJob, *, cluster: Cluster, found: Mapping[
         await _delete(removal, cluster=cluster)
     if not plan.status:
         return None
-    return await cluster.patch_status(Ref(BERT_JOB, job.namespace, job.name), plan.status, uid=job.uid)
+    ref = Ref(BERT_JOB, job.namespace, job.name)
+    return await cluster.patch_status(ref, plan.status, uid=job.uid, resource_version=version)
 
 
 async def _apply(wanted: Object, *, cluster: Cluster, found: Mapping[Ref, Object]) -> None:

@@ -42,6 +42,8 @@ class Seen:
     """What was observed, and the objects behind it."""
 
     observed: Observed
+    version: str | None
+    """Of the BertJob, as it was observed."""
     found: Mapping[Ref, Object]
     """The children as they stand, for comparison with what is wanted."""
 
@@ -51,6 +53,7 @@ class Refused:
     """A BertJob whose spec cannot be read."""
 
     uid: str
+    version: str | None
     generation: int
     stored: Mapping[str, Any]
     """Its status."""
@@ -64,6 +67,8 @@ class Sources:
     cluster: Cluster
     stores: Mapping[Kind, Store]
     settings: Settings
+    read: Callable[[Object], children.Pod] = reading.pod
+    """Reads a pod."""
     progress: Mapping[str, Progress] = field(default_factory=dict)
     """By uid of the training pod."""
     standing: Callable[[str], timedelta | None] = lambda _uid: None
@@ -96,7 +101,7 @@ async def observe(key: Key, sources: Sources, *, now: datetime) -> Seen | Refuse
     seen = sources.endings.marked(seen, key=key)
     if job.spec.serving is not None and results.model(seen) is not None and not is_finished(seen):
         seen = await _with_serving(seen, found, sources.cluster)
-    return Seen(observed=seen, found=found)
+    return Seen(observed=seen, version=raw["metadata"].get("resourceVersion"), found=found)
 
 
 def _refused(raw: Object, error: InvalidSpecError) -> Refused:
@@ -105,6 +110,7 @@ def _refused(raw: Object, error: InvalidSpecError) -> Refused:
     metadata = raw["metadata"]
     return Refused(
         uid=metadata["uid"],
+        version=metadata.get("resourceVersion"),
         generation=metadata.get("generation", 0),
         stored=raw.get("status") or {},
         errors=error.errors,
@@ -112,8 +118,11 @@ def _refused(raw: Object, error: InvalidSpecError) -> Refused:
 
 
 def _children(job: BertJob, sources: Sources) -> Iterator[tuple[Ref, Object]]:
-    """Yield the cached objects with the job's label, and those that have one of its children's names."""
-    for kind in (JOB, POD, SERVICE, CONFIG_MAP, SERVICE_ACCOUNT):
+    """Yield the cached objects with the job's label; of the pods, which may be many, only one with the store's name."""
+    pod = sources.stores[POD].get(job.namespace, names.store_name(job.name))
+    if pod is not None and (pod["metadata"].get("labels") or {}).get(names.JOB_LABEL) == job.name:
+        yield Ref(POD, job.namespace, names.store_name(job.name)), pod
+    for kind in (JOB, SERVICE, CONFIG_MAP, SERVICE_ACCOUNT):
         for value in sources.stores[kind].by_label(names.JOB_LABEL, job.name):
             if value["metadata"]["namespace"] == job.namespace:
                 yield ref_of(value), value
@@ -127,7 +136,7 @@ def is_owned(value: Object, uid: str) -> bool:
 
 def _from_caches(seen: Observed, found: dict[Ref, Object], sources: Sources) -> Observed:
     job = seen.job
-    strangers = tuple(str(ref) for ref, value in found.items() if _is_stranger(ref, value, job))
+    strangers = tuple(str(ref) for ref, value in found.items() if not is_owned(value, job.uid))
     jobs = {
         ref.name: _job(value, sources) for ref, value in found.items() if ref.kind == JOB and is_owned(value, job.uid)
     }
@@ -139,7 +148,7 @@ def _from_caches(seen: Observed, found: dict[Ref, Object], sources: Sources) -> 
         preflight=jobs.get(names.preflight_name(job.name)),
         optimize=jobs.get(names.optimize_name(job.name)),
         training=dict(_attempts(found, jobs)),
-        store=reading.pod(found[store]) if store in found else None,
+        store=sources.read(found[store]) if store in found else None,
         store_service=reading.service(found[service]) if service in found else None,
     )
     known = [pod for each in jobs.values() for pod in each.pods] + ([seen.store] if seen.store is not None else [])
@@ -154,13 +163,8 @@ def _from_caches(seen: Observed, found: dict[Ref, Object], sources: Sources) -> 
 def _job(value: Object, sources: Sources) -> children.Job:
     """Return a Job with its pods, and with its Workloads where Kueue runs."""
     uid = value["metadata"]["uid"]
-    pods = map(reading.pod, sources.stores[POD].by_owner(uid))
+    pods = map(sources.read, sources.stores[POD].by_owner(uid))
     return reading.job(value, pods, sources.stores[WORKLOAD].by_owner(uid))
-
-
-def _is_stranger(ref: Ref, value: Object, job: BertJob) -> bool:
-    """Tell whether *value* stands where a child belongs, without being one; pods of Jobs have random names."""
-    return (ref.kind != POD or ref.name == names.store_name(job.name)) and not is_owned(value, job.uid)
 
 
 def _attempts(found: Mapping[Ref, Object], jobs: Mapping[str, children.Job]) -> Iterator[tuple[int, children.Job]]:

@@ -25,9 +25,11 @@ from bertjob_operator.runtime.controller import Controller, Reconciled, Watch
 from bertjob_operator.shell.execute import ChildRefusedError, announce, execute
 from bertjob_operator.shell.freshness import Freshness
 from bertjob_operator.shell.observe import Key, Refused, Seen, Sources, observe
+from bertjob_operator.shell.pods import PodReader
 from bertjob_operator.shell.progress import Board
 from bertjob_operator.shell.settings import Settings
-from bertjob_operator.shell.trim import shared, trimmed
+from bertjob_operator.shell.sharing import Pool
+from bertjob_operator.shell.trim import trimmed
 
 SOON: Final = timedelta(milliseconds=20)
 """When to look again at a cache that is behind our own writes."""
@@ -85,14 +87,17 @@ class Operator:
         self._counted = counted
         self._clock = clock
         self._fresh = Freshness()
+        self.pool = Pool()
+        """What cached objects have in common."""
         self.controller: Controller[Key] = Controller(
-            cluster, list(_watches(settings)), self.reconcile, workers=settings.workers, observe=observer
+            cluster, _watches(settings, self.pool), self.reconcile, workers=settings.workers, observe=observer
         )
         self._board = Board(self.controller.stores[POD], changed=self._progressed, interval=settings.progress_interval)
         self._sources = Sources(
             cluster=cluster,
             stores=self.controller.stores,
             settings=settings,
+            read=PodReader(self.controller.stores[POD]),
             progress=self._board.answers,
             standing=self._board.standing,
         )
@@ -119,10 +124,10 @@ class Operator:
     async def _carry_out(self, key: Key, seen: Seen, now: datetime) -> timedelta | None:
         job, wanted = seen.observed.job, plan(seen.observed)
         try:
-            stored = await execute(wanted, job, cluster=self._cluster, found=seen.found)
+            stored = await execute(wanted, job, cluster=self._cluster, found=seen.found, version=seen.version)
         except ChildRefusedError as refused:
             wanted = refuse_child(seen.observed, ref=refused.ref, error=refused.error)
-            stored = await execute(wanted, job, cluster=self._cluster, found=seen.found)
+            stored = await execute(wanted, job, cluster=self._cluster, found=seen.found, version=seen.version)
         if stored is not None:
             self._fresh.wrote(key, stored)
             self._counted(job.namespace, wanted.counts)
@@ -133,7 +138,8 @@ class Operator:
         wanted = refuse_spec(seen.stored, generation=seen.generation, now=now, errors=seen.errors)
         if wanted.status:
             ref = Ref(BERT_JOB, *key)
-            self._fresh.wrote(key, await self._cluster.patch_status(ref, wanted.status, uid=seen.uid))
+            stored = await self._cluster.patch_status(ref, wanted.status, uid=seen.uid, resource_version=seen.version)
+            self._fresh.wrote(key, stored)
             self._counted(key[0], wanted.counts)
 
     def _progressed(self, pod: Object) -> None:
@@ -142,14 +148,18 @@ class Operator:
             self.controller.queue.add(key)
 
 
-def _watches(settings: Settings) -> "list[Watch[Key]]":
+def _watches(settings: Settings, pool: Pool) -> "list[Watch[Key]]":
     ours = {names.PART_OF_LABEL: metadata.PART_OF}
     namespace = settings.namespace
+
+    def lean(value: Object) -> Object:
+        return pool.keep(trimmed(value))
+
     children = [
-        Watch(kind=kind, key_of=child_key, labels=ours, namespace=namespace, keep=trimmed if kind == POD else shared)
+        Watch(kind=kind, key_of=child_key, labels=ours, namespace=namespace, keep=lean if kind == POD else pool.keep)
         for kind in (JOB, POD, SERVICE, CONFIG_MAP, SERVICE_ACCOUNT)
     ]
-    nodes: Watch[Key] = Watch(kind=NODE, key_of=lambda _: None, keep=trimmed)
+    nodes: Watch[Key] = Watch(kind=NODE, key_of=lambda _: None, keep=lean)
     # Kueue's, where it is installed: they carry no label of ours.
-    workloads = Watch(kind=WORKLOAD, key_of=workload_key, namespace=namespace, keep=trimmed)
-    return [Watch(kind=BERT_JOB, key_of=job_key, namespace=namespace, keep=shared), *children, nodes, workloads]
+    workloads = Watch(kind=WORKLOAD, key_of=workload_key, namespace=namespace, keep=lean)
+    return [Watch(kind=BERT_JOB, key_of=job_key, namespace=namespace, keep=pool.keep), *children, nodes, workloads]

@@ -110,7 +110,7 @@ async def test_order_of_effects() -> None:
 class Lenient(Wrapped):
     """A cluster whose admission knows another version of the API, and lets everything through."""
 
-    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, uid: str | None = None) -> Object:  # noqa: ARG002  # the protocol
+    async def patch_status(self, ref: Ref, status: Mapping[str, Any], **identity: Any) -> Object:  # noqa: ARG002  # the protocol
         """See ``Cluster.patch_status``."""
         [old] = await self.list(ref.kind, name=ref.name)
         return self.cluster.objects.put(ref, {**old, "status": merge.merge_patched(old.get("status"), status)})

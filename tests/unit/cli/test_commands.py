@@ -18,7 +18,7 @@ import yaml
 from support.jobs import a_job
 
 from bertjob_api.job import parse_job
-from bertjob_cli import logs, main, render
+from bertjob_cli import completion, logs, main, render, status
 
 
 class Model(BaseHTTPRequestHandler):
@@ -195,6 +195,80 @@ def test_state_folder_that_cannot_be_made(
 
     assert code == 2
     assert err == f"error: state folder {path}/bertjob/runs: Not a directory; use --state DIR or set XDG_STATE_HOME\n"
+
+
+def test_home_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A local cluster whose folder cannot be made is refused by one line that names another way, before anything is built."""
+    (tmp_path / "file").touch()
+
+    code, out, err = _run(capsys, "local", "--state", str(tmp_path / "file" / "state"), "up")
+
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {tmp_path}/file/state: the cluster's folder cannot be made (Not a directory)")
+    assert err.endswith("--state DIR\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["sta"], {"status"}),
+        (["status", "quick"], {"quickstart"}),
+        (["logs", "x", "--comp"], {"--component"}),
+        (["logs", "x", "-c", "tr"], {"train"}),
+        (["completion", ""], {"bash", "zsh", "fish"}),
+    ],
+)
+def test_words_are_completed_in_bash(typed: list[str], offered: set[str], tmp_path: Path) -> None:
+    """Bash offers commands, options, their choices, and the BertJobs that kubectl knows."""
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text("#!/bin/sh\necho quickstart other\n")
+    kubectl.chmod(0o700)
+    text = completion.script(main.parser(), "bash")
+    words = " ".join(f'"{word}"' for word in ["bertjob", *typed])
+    asks = f'COMP_WORDS=({words}); COMP_CWORD={len(typed)}; _shtab_bertjob; printf "%s\\n" "${{COMPREPLY[@]}}"'
+
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", f"{text}\n{asks}"], capture_output=True, text=True, check=True, env=env)
+
+    assert set(done.stdout.split()) == offered
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_completion_knows_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The script of each shell names every command and asks kubectl for BertJobs."""
+    code, out, _ = _run(capsys, "completion", shell)
+
+    assert code == 0
+    assert "kubectl get bertjobs" in out
+    assert all(name in out for name in ("status", "plan-scale", "completion", "follow"))
+
+
+def test_status_shows_rollout_and_last_events() -> None:
+    """The screen of a job tells its traffic, and its last events, oldest first, without those of others."""
+    events = [
+        {
+            "regarding": {"uid": uid},
+            "eventTime": f"2026-01-01T00:00:0{second}.000000Z",
+            "type": "Normal",
+            "reason": f"R{second}",
+            "note": "n",
+        }
+        for second, uid in ((7, "u"), (1, "u"), (2, "other"), (3, "u"), (4, "u"), (5, "u"), (6, "u"))
+    ]
+    value = a_job()
+    value["metadata"]["uid"] = "u"
+    value["status"] = {
+        "rollout": {"service": "docs", "trafficPercent": 100, "verdict": "Successful", "url": "http://d"}
+    }
+
+    lines = status.report(value, events)
+
+    assert lines[-8:-5] == [
+        "  rollout: docs: 100 % of the traffic, verdict Successful",
+        "  served at http://d",
+        "  last events:",
+    ]
+    assert lines[-5:] == [f"    00:00:0{second}  Normal  R{second}: n" for second in (3, 4, 5, 6, 7)]
 
 
 def test_mistakes_of_a_file_are_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

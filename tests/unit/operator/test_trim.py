@@ -1,6 +1,5 @@
 """What caches keep of pods and nodes is all that a plan reads."""
 
-import json
 from typing import Any
 
 from support.embedding import a_cluster
@@ -12,7 +11,7 @@ from bertjob_api import names
 from bertjob_api.cluster import NODE, POD
 from bertjob_operator.plan import reading
 from bertjob_operator.shell.operator import run
-from bertjob_operator.shell.trim import shared, trimmed
+from bertjob_operator.shell.trim import trimmed
 
 
 async def test_nothing_that_is_read_is_lost() -> None:
@@ -59,14 +58,3 @@ def test_node_keeps_its_conditions() -> None:
         "spec": {},
         "status": {"conditions": [ready]},
     }
-
-
-def test_equal_strings_are_kept_once() -> None:
-    """Sharing changes no value, and equal short strings of two objects become one."""
-    first, second = (
-        json.loads('{"a": [{"b": "some text", "c": 1, "d": null}], "e": "%s"}' % ("x" * 999)) for _ in "12"
-    )
-
-    assert shared(first) == first
-    assert first["a"][0]["b"] is not second["a"][0]["b"]
-    assert shared(first)["a"][0]["b"] is shared(second)["a"][0]["b"]

@@ -57,8 +57,8 @@ async def test_service_account_of_the_pod(tmp_path: Path, monkeypatch: pytest.Mo
     token.write_text("second")
 
     assert credentials.host == "https://10.0.0.1:443"
-    assert before == {"Authorization": "bearer first"}
-    assert await credentials.headers(renew=True) == {"Authorization": "bearer second"}
+    assert before == {"Authorization": "Bearer first"}
+    assert await credentials.headers(renew=True) == {"Authorization": "Bearer second"}
 
 
 async def test_service_account_that_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,13 +70,13 @@ async def test_service_account_that_was_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "6443")
 
-    with pytest.raises(ValueError, match=f"{folder} cannot be used: .*certification file"):
+    with pytest.raises(ValueError, match=f"{folder} cannot be used: .*ca.crt is missing"):
         await auth.load(service_account=folder)
     (folder / "ca.crt").write_text("a certificate")
     credentials = await auth.load(service_account=folder)
 
     assert credentials.host == "https://127.0.0.1:6443"
-    assert await credentials.headers() == {"Authorization": "bearer mine"}
+    assert await credentials.headers() == {"Authorization": "Bearer mine"}
 
 
 async def test_nothing_configured() -> None:

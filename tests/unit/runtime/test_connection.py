@@ -21,6 +21,7 @@ from bertjob_api.cluster import (
     Ref,
     UnavailableError,
 )
+from bertjob_operator.runtime import calls
 from bertjob_operator.runtime.delays import Timings
 from bertjob_operator.runtime.errors import RetryLaterError
 from bertjob_operator.runtime.http import HttpCluster, connect
@@ -75,7 +76,7 @@ async def test_pages_become_one_list_of_whole_objects(tmp_path: Path) -> None:
 
     async def answer(request: web.Request) -> web.Response:
         assert request.path == "/prefix/api/v1/configmaps"
-        assert request.query["limit"] == "500"
+        assert request.query["limit"] == str(calls.PAGE)
         return _page(["b"]) if request.query.get("continue") == "next" else _page(["a"], "next")
 
     async with _api(answer, tmp_path) as cluster:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, cast
@@ -38,10 +38,14 @@ class Changes:
         *,
         namespace: str | None = None,  # noqa: ARG002  # the protocol's signature
         labels: Mapping[str, str] | None = None,  # noqa: ARG002
+        keep: Callable[[Object], Object] | None = None,
     ) -> AsyncIterator[Change]:
         """See ``Cluster.changes``."""
         while True:
-            yield await self.of(kind).get()
+            change = await self.of(kind).get()
+            if keep is not None and change.type != "Synced":
+                change = Change(change.type, keep(change.object))
+            yield change
 
 
 def _object(name: str, job: str | None = None) -> Object:

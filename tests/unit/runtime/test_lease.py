@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.async_waiting import until
 
 from bertjob_api.cluster import ConflictError, NotFoundError, Object, UnavailableError
-from bertjob_operator.runtime.lease import Elector, LeadershipLostError, Terms, may_take, renewed
+from bertjob_operator.runtime.lease import Elector, LeadershipLostError, Terms, may_take, remaining, renewed
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
 LEASE = timedelta(seconds=15)
@@ -38,6 +38,20 @@ def test_lease_of_another_may_be_taken_when_its_own_time_is_over(seconds: int, u
     assert may_take(lease, identity="me", unchanged=timedelta(seconds=unchanged)) == (
         timedelta(seconds=unchanged) >= timedelta(seconds=seconds)
     )
+
+
+@pytest.mark.parametrize(
+    ("lease", "now", "left"),
+    [
+        (_held("other"), 103.0, timedelta(seconds=12)),
+        (_held("other"), 115.0, timedelta.max),
+        (_held("", leaseDurationSeconds=1), 100.5, timedelta(seconds=0.5)),
+        (None, 100.0, timedelta.max),
+    ],
+)
+def test_candidates_look_when_the_lease_ends(lease: Object | None, now: float, left: timedelta) -> None:
+    """A Lease that was seen renewed at 100 s lasts its own time from then; one that has ended asks for no look of its own."""
+    assert remaining(lease, seen_at=100.0, now=now) == left
 
 
 def test_first_lease() -> None:

@@ -1,24 +1,16 @@
 """
-What a job costs the operator: throughput, writes, a resync, memory. ``make bench-operator``.
+Throughput, writes and a resync against clusters in memory: no API server's time is in these figures, they are ceilings.
 
-Everything is measured against clusters in memory, so no API server's time is in the figures: they are ceilings. Times are
-CPU times of the one process, the cluster in memory included: what one core gives, whatever else the machine does.
+Times are CPU times of the one process, the cluster in memory included: what one core gives, whatever else the machine does.
 """
 
 import asyncio
-import importlib
-import json
-import multiprocessing
-import os
-import platform
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import aclosing
-from multiprocessing.queues import Queue
-from pathlib import Path
 from typing import Any
 
+from support.benching import Row, row
 from support.embedding import a_cluster
 from support.fake_kubelet import End, FakeKubelet
 from support.frozen import FrozenCluster, copies
@@ -33,10 +25,8 @@ from bertjob_local.embedded.lifecycle import stored
 from bertjob_operator.runtime.controller import Reconciled
 from bertjob_operator.shell.operator import Operator, run
 
-OUT = Path(__file__).parents[2] / "build" / "bench" / "operator.json"
-CREATED, RESYNCED, REMEMBERED, PODS = 1000, 10_000, 1000, 4
+CREATED, RESYNCED, PODS = 1000, 10_000, 4
 CHILDREN = (BERT_JOB, JOB, POD, SERVICE, CONFIG_MAP, SERVICE_ACCOUNT)
-Row = dict[str, Any]
 
 
 class LeanCluster(EmbeddedCluster):
@@ -48,7 +38,7 @@ class LeanCluster(EmbeddedCluster):
         assert self.objects.get(ref) is None, f"{ref} is applied twice"
         return stored(self.objects, ref, obj)
 
-    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, uid: str | None = None) -> Object:  # noqa: ARG002
+    async def patch_status(self, ref: Ref, status: Mapping[str, Any], *, uid: str | None = None, **more: Any) -> Object:  # noqa: ARG002
         """See ``Cluster.patch_status``."""
         current = self.objects.get(ref)
         assert current is not None, f"{ref} is not there"
@@ -91,7 +81,7 @@ async def _all(cluster: EmbeddedCluster, count: int) -> None:
                 return
 
 
-async def _in_training() -> list[Object]:
+async def in_training() -> list[Object]:
     """Return a job in training and its children, as they stand when nothing more is to be written."""
     cluster = await a_cluster()
     kubelet = FakeKubelet(cluster, script={names.TRAIN: [End(holds=True)] * PODS})
@@ -128,73 +118,29 @@ def _resync(objects: list[Object], count: int) -> tuple[float, int]:
     return asyncio.run(_look_at_all(frozen, count)), frozen.asked.total()
 
 
-def _remember(objects: list[Object], count: int, answers: "Queue[float]") -> None:
-    """Answer with the MiB of a process before its caches hold *count* jobs, and then."""
-    importlib.import_module("bertjob_operator.__main__")  # all that the operator's process loads
-    answers.put(_resident_mib())
-    frozen = FrozenCluster(lambda kind: copies(objects, kind, name="sentiment", count=count))
-    asyncio.run(_look_at_all(frozen, count))
-    answers.put(_resident_mib())
-
-
-def _resident_mib() -> float:
-    """Return the resident memory of this process."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(fields["VmRSS"].split()[0]) / 1024
-
-
-def _memory(objects: list[Object], count: int) -> tuple[float, float]:
-    """Return the MiB of an operator's process without jobs and with *count* of them."""
-    context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
-    child = context.Process(target=_remember, args=(objects, count, answers))
-    child.start()
-    empty, full = answers.get(timeout=300), answers.get(timeout=300)
-    child.join()
-    return empty, full
-
-
-def measured() -> list[Row]:
+def rows() -> list[Row]:
     """Return a row for each figure."""
     _, alone, _ = asyncio.run(_create(1))
     seconds, writes, lists = asyncio.run(_create(CREATED))
-    objects = asyncio.run(_in_training())
-    resync, calls = _resync(objects, RESYNCED)
-    empty, full = _memory(objects, REMEMBERED)
+    resync, calls = _resync(asyncio.run(in_training()), RESYNCED)
+    many = f"of a job until training, {CREATED} at once"
     return [
-        _row("jobs-per-second", f"{CREATED} new jobs to all objects", CREATED / seconds, "jobs/s", "higher", 100),
-        _row("writes", f"writes of a job until training, {CREATED} at once", writes, "writes", "lower", alone),
-        _row("lists", f"lists of a job until training, {CREATED} at once", lists, "lists", "lower", 0),
-        _row("resync-calls", f"API calls when {RESYNCED} jobs are looked at again", calls, "calls", "lower", 0),
-        _row("resync-time", f"time to look at {RESYNCED} jobs again", resync, "s", "lower", None),
-        _row("memory-empty", "resident memory without jobs", empty, "MiB", "lower", None),
-        _row("memory", f"resident memory, {REMEMBERED} jobs with {PODS} pods each", full, "MiB", "lower", 100),
+        row(
+            "jobs-per-second",
+            f"{CREATED} new jobs to all objects, per CPU second",
+            CREATED / seconds,
+            "jobs/s",
+            goal=100,
+        ),
+        row("writes", f"writes {many} (goal: of one alone)", writes, "writes", better="lower", goal=alone),
+        row("lists", f"lists {many}", lists, "lists", better="lower", goal=0),
+        row(
+            "resync-calls",
+            f"API calls when {RESYNCED} jobs are looked at again",
+            calls,
+            "calls",
+            better="lower",
+            goal=0,
+        ),
+        row("resync-time", f"CPU time to look at {RESYNCED} jobs again", resync, "s", better="lower"),
     ]
-
-
-def _row(name: str, what: str, value: float, unit: str, better: str, goal: float | None) -> Row:
-    return {
-        "id": name,
-        "what": what,
-        "value": value,
-        "unit": unit,
-        "better": better,
-        "goal": goal,
-        "peers": {},
-        "roof": None,
-    }
-
-
-def main() -> None:
-    """Measure, print a table and write it as JSON."""
-    rows = measured()
-    for row in rows:
-        goal = "" if row["goal"] is None else f"   (goal {row['goal']:g})"
-        sys.stdout.write(f"{row['what']:60} {row['value']:10.4g} {row['unit']}{goal}\n")
-    machine = {"cpus": os.cpu_count(), "architecture": platform.machine(), "python": platform.python_version()}
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
