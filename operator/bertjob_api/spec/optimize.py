@@ -53,12 +53,12 @@ class Optimize:
         max_items=2,
         unique=True,
     )
+    # No set: the API server takes two empty ones for unequal, and then refuses every change of the job.
     references: tuple[Reference, ...] = api_field(
         "Measured and shown beside the candidates, never served: torch (its dynamic quantization), magnitude (half of the weights "
         "zeroed: smaller only where files are packed, and no faster).",
         default=(),
         max_items=2,
-        unique=True,
     )
     calibration_samples: int = api_field(
         "Training examples used to calibrate static quantization.", default=300, minimum=1, maximum=100_000

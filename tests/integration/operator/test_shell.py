@@ -1,6 +1,7 @@
 """The operator's effects: order, settings, and what is refused."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -148,7 +149,13 @@ ANSWER = {"rank": 0, "worldSize": 2, "step": 57, "total": 100, "loss": 0.5, "res
 @pytest.fixture
 async def supervisor() -> AsyncIterator[dict[str, Any]]:
     """Give what a supervisor on a loopback address answers; a test may change it."""
-    answer: dict[str, Any] = {"status": 200, "json": ANSWER, "ip": "127.211.17.5", "asked": 0}
+    own = os.getpid()  # the port is fixed, so each process that runs tests needs an address of its own
+    answer: dict[str, Any] = {
+        "status": 200,
+        "json": ANSWER,
+        "ip": f"127.211.{own >> 8 & 255}.{own & 255 or 1}",
+        "asked": 0,
+    }
 
     async def progressing(_: web.Request) -> web.Response:
         answer["asked"] += 1
