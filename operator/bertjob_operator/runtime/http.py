@@ -13,6 +13,7 @@ from bertjob_operator.runtime.calls import Call, Selection
 from bertjob_operator.runtime.connection import READ_BUFFER, Connection, Keep, all_of, stripped
 from bertjob_operator.runtime.delays import Timings
 from bertjob_operator.runtime.reflector import reflect
+from bertjob_operator.runtime.sockets import Sockets
 
 _STATUS_ATTEMPTS = 5
 
@@ -35,11 +36,15 @@ async def connect(
     """
     credentials = await auth.load(kubeconfig, service_account=service_account)
     # No limit on connections: every watch holds one, and what else runs at once is bounded by the callers' workers.
-    connector = aiohttp.TCPConnector(limit=0, ssl=credentials.ssl_context())
+    sockets = Sockets()
+    connector = aiohttp.TCPConnector(limit=0, ssl=credentials.ssl_context(), socket_factory=sockets.make)
     headers = {"User-Agent": "bertjob", "Accept": "application/json"}
-    async with aiohttp.ClientSession(connector=connector, read_bufsize=READ_BUFFER, headers=headers) as session:
-        connection = Connection(session, credentials, timings=timings or Timings())
-        yield HttpCluster(connection, address=credentials.host)
+    try:
+        async with aiohttp.ClientSession(connector=connector, read_bufsize=READ_BUFFER, headers=headers) as session:
+            connection = Connection(session, credentials, timings=timings or Timings())
+            yield HttpCluster(connection, address=credentials.host)
+    finally:
+        await sockets.end()
 
 
 class HttpCluster:

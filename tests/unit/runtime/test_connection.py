@@ -1,7 +1,9 @@
 """The client against a small HTTP server that answers as an API server may: refusals, pages, long lines, new tokens."""
 
 import asyncio
+import gc
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 from aiohttp import web
+from support.async_waiting import until
+from support.frozen_api import FrozenApi, serving
 
 from bertjob_api.cluster import (
     CONFIG_MAP,
@@ -274,3 +278,32 @@ async def test_watch_parameters(tmp_path: Path) -> None:
     seconds = int(queries[0].pop("timeoutSeconds"))
     assert 290 <= seconds <= 580
     assert queries[0] == {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": "9", "labelSelector": "a=b"}
+
+
+async def test_no_socket_outlives_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch that is given up is closed with the session, though TLS would wait for the server's goodbye."""
+    api = FrozenApi(lambda _: ())
+    async with serving(api, tmp_path) as env:
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        async with connect(service_account=tmp_path) as cluster:
+            changes = cluster.changes(POD)
+            assert (await anext(changes)).type == "Synced"
+            waiting = asyncio.create_task(anext(changes))
+            await until(lambda: api.is_watched(POD))
+            assert _sockets_to(int(env["KUBERNETES_SERVICE_PORT"])) > 0
+            waiting.cancel()
+            await asyncio.wait({waiting})
+        assert _sockets_to(int(env["KUBERNETES_SERVICE_PORT"])) == 0
+
+
+def _sockets_to(port: int) -> int:
+    opened = (each for each in gc.get_objects() if isinstance(each, socket.socket) and each.family == socket.AF_INET)
+    return sum(_peer(each) == port for each in opened)
+
+
+def _peer(each: socket.socket) -> int | None:
+    try:
+        return each.getpeername()[1]
+    except OSError:  # closed, or not connected
+        return None
