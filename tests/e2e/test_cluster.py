@@ -30,7 +30,7 @@ RARELY = {
     Right("", "pods/status", "patch"),  # a node is lost
     Right("batch", "jobs", "delete"),  # optimize begins again, cleanPodPolicy
     Right("bertjob.dev", "bertjobs", "delete"),  # ttlSecondsAfterFinished
-    Right("bertjob.dev", "bertjobs/finalizers", "update"),  # checked by an admission plugin that is not on here
+    Right("bertjob.dev", "bertjobs/finalizers", "update"),  # asked by admission, not by a request
     Right("coordination.k8s.io", "leases", "create"),  # the first leader
     Right("kueue.x-k8s.io", "workloads", "list"),  # Kueue is installed
     Right("kueue.x-k8s.io", "workloads", "watch"),

@@ -11,6 +11,7 @@ import yaml
 from support import rights
 from support.helm import only, rendered
 from support.rights import Right
+from support.waiting import eventually
 
 from bertjob_local.parts import LocalCluster
 
@@ -25,10 +26,42 @@ def kubeconfig(cluster: LocalCluster, folder: Path) -> Path:
     place = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}
     listed = {"apiVersion": "v1", "kind": "List", "items": [place, *objects]}
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", stdin=json.dumps(listed))
-    token = cluster.kubectl("create", "token", ACCOUNT, f"--namespace={SYSTEM}").strip()
+    return _kubeconfig_of(cluster, ACCOUNT, folder)
+
+
+def lesser(cluster: LocalCluster, folder: Path, *, lacking: str) -> Path:
+    """Return a kubeconfig of an account that may do what the operator does, but nothing with the resource *lacking*."""
+    account, place = f"{ACCOUNT}-lesser", f"--namespace={SYSTEM}"
+    role = only(rendered(), "ClusterRole", ACCOUNT)
+    rules = [rule for rule in role["rules"] if rule["resources"] != [lacking]]
+    assert len(rules) == len(role["rules"]) - 1, f"no rule for {lacking} alone"
+    body = {**role, "metadata": {"name": account}, "rules": rules}
+    cluster.kubectl("create", "serviceaccount", account, place)
+    cluster.kubectl("create", "--filename=-", stdin=json.dumps(body))
+    cluster.kubectl(
+        "create", "clusterrolebinding", account, f"--clusterrole={account}", f"--serviceaccount={SYSTEM}:{account}"
+    )
+    return _kubeconfig_of(cluster, account, folder)
+
+
+def _kubeconfig_of(cluster: LocalCluster, account: str, folder: Path) -> Path:
+    """Return a kubeconfig of a ServiceAccount, once the API server knows its rights."""
+    asked = {"resource": "configmaps", "verb": "patch"}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": f"system:serviceaccount:{SYSTEM}:{account}", "resourceAttributes": asked},
+    }
+
+    def knows_its_rights() -> bool:
+        answer = cluster.kubectl("create", "--filename=-", "--output=json", stdin=json.dumps(review))
+        return bool(json.loads(answer)["status"]["allowed"])
+
+    eventually(knows_its_rights)
+    token = cluster.kubectl("create", "token", account, f"--namespace={SYSTEM}").strip()
     config = yaml.safe_load(cluster.layout.kubeconfig.read_text())
     config["users"][0]["user"] = {"token": token}
-    path = folder / "operator.kubeconfig"
+    path = folder / f"{account}.kubeconfig"
     path.write_text(yaml.safe_dump(config))
     return path
 

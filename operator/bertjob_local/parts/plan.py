@@ -132,6 +132,8 @@ def _apiserver(given: Inputs) -> Part:
         "--kubelet-preferred-address-types=InternalIP",
         f"--default-not-ready-toleration-seconds={_EVICT_AFTER_S}",
         f"--default-unreachable-toleration-seconds={_EVICT_AFTER_S}",
+        # As on OpenShift: who sets blockOwnerDeletion must have the right to update the owner's finalizers.
+        "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
         *(["--disable-admission-plugins=ServiceAccount"] if alone else []),
     )
     return Part(

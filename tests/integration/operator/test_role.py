@@ -13,9 +13,10 @@ from support.operating import SETTINGS, gone, together, until
 from support.rights import Right
 
 from bertjob_api import names
-from bertjob_api.cluster import BERT_JOB, LEASE, NODE, Ref
+from bertjob_api.cluster import BERT_JOB, CONFIG_MAP, LEASE, NODE, ForbiddenError, Ref
+from bertjob_api.job import parse_job
 from bertjob_local.parts import LocalCluster
-from bertjob_operator.plan import Platform
+from bertjob_operator.plan import Platform, metadata
 from bertjob_operator.runtime.http import connect
 from bertjob_operator.runtime.lease import Elector
 from bertjob_operator.shell.operator import run
@@ -54,3 +55,23 @@ async def test_rare_moments(real_controllers: LocalCluster, namespace: str, tmp_
         Right("coordination.k8s.io", "leases", "get"),
         Right("coordination.k8s.io", "leases", "update"),
     }
+
+
+async def test_right_to_hold_the_owner_back(real_controllers: LocalCluster, namespace: str, tmp_path: Path) -> None:
+    """Where admission guards owners, a child with blockOwnerDeletion is taken from the operator for one right only."""
+    own = as_operator.kubeconfig(real_controllers, tmp_path)
+    lesser = as_operator.lesser(real_controllers, tmp_path, lacking="bertjobs/finalizers")
+    job = a_job()
+    job["metadata"]["namespace"] = namespace
+    async with (
+        connect(real_controllers.layout.kubeconfig) as admin,
+        connect(own) as operator,
+        connect(lesser) as other,
+    ):
+        owner = parse_job(await admin.apply(job, manager="user"))
+        with pytest.raises(ForbiddenError, match="cannot set blockOwnerDeletion"):
+            await other.apply(metadata.child(owner, CONFIG_MAP, "refused", data={}), manager=names.FIELD_MANAGER)
+        await operator.apply(metadata.child(owner, CONFIG_MAP, "taken", data={}), manager=names.FIELD_MANAGER)
+        kept = {each["metadata"]["name"] for each in await admin.list(CONFIG_MAP, namespace=namespace)}
+
+    assert kept & {"refused", "taken"} == {"taken"}

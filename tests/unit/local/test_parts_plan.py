@@ -140,3 +140,8 @@ def test_ready_nodes_are_counted():
     nodes = [{"status": {"conditions": each}} for each in conditions]
 
     assert plan.ready_nodes(json.dumps({"items": [*nodes, {"status": {}}]}).encode()) == 1
+
+
+def test_owners_are_guarded():
+    """A local cluster asks as much of the operator's role as OpenShift does."""
+    assert "--enable-admission-plugins=OwnerReferencesPermissionEnforcement" in _parts()["apiserver"].argv
