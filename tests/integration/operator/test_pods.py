@@ -19,11 +19,27 @@ pytestmark = pytest.mark.cluster
 PRIORITY = "bertjob-test-urgent"
 GPU = {"limits": {"nvidia.com/gpu": 2, "memory": "8Gi"}}
 
+OVERLAY: Object = {
+    "metadata": {"labels": {"team": "search"}, "annotations": {"example.com/why": "nightly"}},
+    "spec": {
+        "nodeSelector": {"disk": "fast"},
+        "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "volumes": [{"name": "cache", "emptyDir": {}}],
+        "containers": [
+            {
+                "name": names.TRAIN,
+                "env": [{"name": "NCCL_DEBUG", "value": "WARN"}],
+                "volumeMounts": [{"name": "cache", "mountPath": "/cache"}],
+            }
+        ],
+    },
+}
+
 
 async def test_spec_reaches_the_pods(real_controllers: LocalCluster, namespace: str) -> None:
-    """Identity, priority, pull Secrets, GPUs and shared memory stand in every pod that they are for; no Secret is needed."""
+    """Identity, priority, pull Secrets, GPUs, shared memory and overlay stand in the pods that they are for; no Secret is needed."""
     job = a_job(
-        training={"replicas": 2, "resources": GPU},
+        training={"replicas": 2, "resources": GPU, "podTemplate": OVERLAY},
         storage={"serviceAccountName": "reader"},
         priorityClassName=PRIORITY,
         imagePullSecrets=["registry"],
@@ -56,9 +72,14 @@ async def test_spec_reaches_the_pods(real_controllers: LocalCluster, namespace: 
             [{"name": "registry"}],
         )
         assert "secretKeyRef" not in json.dumps(spec)
+        is_train = _component(pod, namespace) == names.TRAIN
+        assert ("disk" in spec.get("nodeSelector", {}), "team" in pod["metadata"]["labels"]) == (is_train, is_train)
     train = next(each["spec"] for each in pods if _component(each, namespace) == names.TRAIN)
     memory = next(each["emptyDir"] for each in train["volumes"] if each["name"] == "shared-memory")
     assert train["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "2", "memory": "8Gi"}
+    assert {"name": "NCCL_DEBUG", "value": "WARN"} in train["containers"][0]["env"]
+    assert {"name": "cache", "mountPath": "/cache"} in train["containers"][0]["volumeMounts"]
+    assert "gpu" in {each.get("key") for each in train["tolerations"]}
     assert memory == {"medium": "Memory", "sizeLimit": "2Gi"}
 
 
