@@ -64,6 +64,8 @@ def dump(value: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str | int | float):
+        return value
     if dataclasses.is_dataclass(value):
         return dump(value)
     if isinstance(value, tuple | list):

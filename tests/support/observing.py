@@ -12,7 +12,7 @@ from bertjob_api.job import BertJob, parse_job
 from bertjob_api.parse import dump
 from bertjob_api.termination import Failure, Result
 from bertjob_operator.plan import Observed, Plan, plan
-from bertjob_operator.plan.children import Deployment, Ended, InferenceService, Job, Pod, Service
+from bertjob_operator.plan.children import Deployment, Ended, InferenceService, Job, Pod, Pods, Service
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 UID = "11111111-2222-3333-4444-555555555555"
@@ -89,7 +89,7 @@ def job(name: str = "sentiment-train-0", *pods: Pod, **fields: Any) -> Job:
         "finished": None,
         "spec": {"completions": 1, "parallelism": 1, "completionMode": "Indexed", "template": {"spec": {}}},
     }
-    return Job(**{"name": name, **usual, "pods": pods, **fields})
+    return Job(**{"name": name, **usual, "pods": Pods(pods), **fields})
 
 
 def store() -> dict[str, Any]:

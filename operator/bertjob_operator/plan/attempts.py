@@ -6,7 +6,7 @@ from typing import Final
 
 from bertjob_api.termination import EVICTED
 from bertjob_operator.plan import clock, nodes, quota, results
-from bertjob_operator.plan.children import Job, Pod
+from bertjob_operator.plan.children import Job, Pod, Pods
 from bertjob_operator.plan.observed import Observed
 
 UID_LENGTH: Final = 8
@@ -21,6 +21,12 @@ def current(seen: Observed) -> int:
 def job(seen: Observed) -> Job | None:
     """Return the Job of the current attempt, or None."""
     return seen.training.get(current(seen))
+
+
+def pods(seen: Observed) -> Pods:
+    """Return the pods of the current attempt."""
+    current_job = job(seen)
+    return current_job.pods if current_job is not None else Pods()
 
 
 def has_started(seen: Observed) -> bool:
@@ -49,7 +55,7 @@ def disrupted(each: Job, seen: Observed) -> frozenset[str]:
     if each.suspended or quota.is_evicted(each) or is_paused(seen):
         return each.disrupted
     ended = [pod for pod in results.failed(each) if is_disrupted(pod)]
-    lost = [pod for pod in each.pods if nodes.is_lost(pod, seen)]
+    lost = nodes.lost_of(each, seen)
     wanted = min(each.completions, seen.job.spec.training.replicas)
     return each.disrupted | {pod.uid[:UID_LENGTH] for pod in (*ended, *lost) if (pod.index or 0) < wanted}
 
@@ -60,11 +66,11 @@ def _failures(each: Job, seen: Observed) -> Iterator[datetime]:
 
     One that has just ended does not: a cache that is behind may show its end before those of its pods.
     """
-    pods = [pod for pod in results.failed(each) if not is_disrupted(pod)]
-    for pod in pods:
+    own = [pod for pod in results.failed(each) if not is_disrupted(pod)]
+    for pod in own:
         assert pod.ended is not None
         yield pod.ended.time or seen.now
-    if each.over and not pods and results.result(each) is None and not each.settling:
+    if each.over and not own and results.result(each) is None and not each.settling:
         yield each.finished or seen.now
 
 

@@ -7,6 +7,7 @@ Parsed once (``reading``), so that no rule touches the spelling of Kubernetes. A
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from bertjob_api.cluster import Object
@@ -61,6 +62,39 @@ class Pod:
     """core/v1 PodCondition objects, kept whole because a status patch replaces the list."""
 
 
+class Pods(tuple[Pod, ...]):  # noqa: SLOT001  # what is found once is kept in __dict__
+    """
+    The pods of one Job, by index and name, and what rules ask of all of them.
+
+    Each answer is found once: a Job may have ten thousand pods, and a plan asks again and again.
+    """
+
+    @cached_property
+    def present(self) -> tuple[Pod, ...]:
+        """Those that run or have ended well."""
+        return tuple([pod for pod in self if pod.phase == "Succeeded" or (pod.phase == "Running" and not pod.deletion)])
+
+    @cached_property
+    def running(self) -> dict[str, Pod]:
+        """Those that run and stay, by name."""
+        return {pod.name: pod for pod in self.present if pod.phase == "Running"}
+
+    @cached_property
+    def ended(self) -> tuple[Pod, ...]:
+        """Those that have ended."""
+        return tuple([pod for pod in self if pod.ended is not None])
+
+    @cached_property
+    def placed(self) -> frozenset[int | None]:
+        """Completion indices of those that have a node and have not failed."""
+        return frozenset([pod.index for pod in self if pod.scheduled and pod.phase != "Failed"])
+
+    @cached_property
+    def nodes(self) -> frozenset[str]:
+        """Nodes of all of them."""
+        return frozenset([pod.node for pod in self if pod.node is not None])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """What Kueue has decided about a Job."""
@@ -80,7 +114,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A batch/v1 Job with its pods, by index and name."""
+    """A batch/v1 Job with its pods."""
 
     name: str
     uid: str
@@ -108,7 +142,7 @@ class Job:
     annotations: Mapping[str, str] = field(default_factory=dict)
     disrupted: frozenset[str] = frozenset()
     """Uids, shortened, of pods that were seen to be ended by the infrastructure; the pods may be gone."""
-    pods: tuple[Pod, ...] = ()
+    pods: Pods = field(default_factory=Pods)
     workloads: tuple[Workload, ...] = ()
     """Kueue's unfinished Workloads of it, by name; empty: no quota is asked for, or not yet."""
 

@@ -25,6 +25,13 @@ def is_lost(pod: Pod, seen: Observed) -> bool:
     return since is None or overdue or seen.now - since >= seen.platform.node_grace
 
 
+def lost_of(job: Job, seen: Observed) -> list[Pod]:
+    """Return the lost pods of *job*."""
+    if job.pods.nodes.isdisjoint(seen.silent_nodes):
+        return []
+    return [pod for pod in job.pods if is_lost(pod, seen)]
+
+
 def given_up(pod: Pod, seen: Observed) -> Delete:
     """
     Return the removal of a lost pod.
@@ -48,13 +55,12 @@ def given_up(pod: Pod, seen: Observed) -> Delete:
 def lost(seen: Observed) -> tuple[Delete, ...]:
     """Return the removal of every lost pod of the job's Jobs."""
     jobs = [seen.preflight, *seen.training_jobs, seen.optimize]
-    pods = [pod for job in jobs if job is not None for pod in job.pods]
-    return tuple(given_up(pod, seen) for pod in pods if is_lost(pod, seen))
+    return tuple(given_up(pod, seen) for job in jobs if job is not None for pod in lost_of(job, seen))
 
 
 def bad(seen: Observed) -> frozenset[str]:
     """Return the nodes on which so many training pods have failed that the next attempt avoids them."""
-    failed = [pod for job in seen.training_jobs for pod in job.pods if _is_failure(pod)]
+    failed = [pod for job in seen.training_jobs for pod in job.pods.ended if _is_failure(pod)]
     counts = Counter(pod.node for pod in failed)
     return frozenset(node for node, count in counts.items() if node is not None and count >= MAX_FAILURES)
 

@@ -20,6 +20,7 @@ from bertjob_operator.plan.children import (
     InferenceService,
     Job,
     Pod,
+    Pods,
     RolloutRecord,
     Service,
     Workload,
@@ -98,7 +99,7 @@ def _ended(containers: Iterable[Mapping[str, Any]], status: Mapping[str, Any]) -
     )
 
 
-def job(value: Object, pods: Iterable[Pod], workloads: Iterable[Object] = ()) -> Job:
+def job(value: Object, pods: Pods, workloads: Iterable[Object] = ()) -> Job:
     """Return what matters of a batch/v1 Job, with its *pods* and Kueue's *workloads*."""
     metadata, spec, status = value["metadata"], value.get("spec") or {}, value.get("status") or {}
     conditions = {item["type"]: item for item in status.get("conditions") or () if item.get("status") == "True"}
@@ -122,7 +123,7 @@ def job(value: Object, pods: Iterable[Pod], workloads: Iterable[Object] = ()) ->
         labels=metadata.get("labels") or {},
         annotations=annotations,
         disrupted=frozenset(annotations.get(DISRUPTED_ANNOTATION, "").split()),
-        pods=tuple(sorted(pods, key=lambda item: (item.index is None, item.index or 0, item.name, item.uid))),
+        pods=pods,
         workloads=tuple(workload(each) for each in workloads if not _holds(each, "Finished")),
     )
 

@@ -22,7 +22,7 @@ SETTLE: Final = timedelta(seconds=10)
 
 def ended(job: Job | None) -> tuple[Pod, ...]:
     """Return the pods of *job* that have ended."""
-    return tuple(pod for pod in job.pods if pod.ended is not None) if job is not None else ()
+    return job.pods.ended if job is not None else ()
 
 
 def result(job: Job | None) -> Result | None:

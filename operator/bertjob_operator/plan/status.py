@@ -12,7 +12,6 @@ from bertjob_api.status import Artifacts, CheckpointStatus, HistoryEntry, JobSta
 from bertjob_operator.plan import attempts, clock, condition_list, results
 from bertjob_operator.plan.effects import Decision, Fact
 from bertjob_operator.plan.observed import Observed
-from bertjob_operator.plan.rules.training import present
 
 
 def next_status(seen: Observed, decision: Decision, facts: tuple[Fact, ...]) -> JobStatus:
@@ -21,7 +20,7 @@ def next_status(seen: Observed, decision: Decision, facts: tuple[Fact, ...]) -> 
     now = clock.stamp(seen.now)
     ends = any(fact.type in (SUCCEEDED, FAILED) and fact.status for fact in decision.facts)
     wanted = job.spec.training.replicas
-    running = 0 if ends else sum(pod.phase == "Running" for pod in present(seen))
+    running = 0 if ends else len(attempts.pods(seen).running)
     training = _training(seen)
     artifacts = Artifacts(model=results.model(seen), optimized=results.served(seen))
     has_artifacts = artifacts.model is not None or artifacts.optimized is not None
@@ -88,8 +87,8 @@ def _training(seen: Observed) -> TrainingStatus | None:
     if not attempts.has_started(seen):
         return None
     base = old or TrainingStatus()
-    running = {pod.name for pod in present(seen) if pod.phase == "Running"}
-    reports = [seen.progress[name] for name in sorted(running & seen.progress.keys())]
+    running = attempts.pods(seen).running
+    reports = [seen.progress[name] for name in sorted(running.keys() & seen.progress.keys())]
     reports = [report for report in reports if report.rank is not None]
     newest = _with_report(base, min(reports, key=_rank)) if reports else base
     recovered = [report.last_recovery for report in reports if report.last_recovery is not None]

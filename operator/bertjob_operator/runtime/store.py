@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from bertjob_api.cluster import Change, Object
 
 Key = tuple[str, str]
 """Namespace ("" for cluster-wide kinds) and name."""
+Listener = Callable[[Object | None, Object | None], None]
+"""Gets an object as it was and as it is; None: it was not there, it is gone."""
 
 
 class Store:
@@ -25,6 +27,11 @@ class Store:
         self._objects: dict[Key, Object] = {}
         self._by_owner: defaultdict[str, set[Key]] = defaultdict(set)
         self._by_label: dict[str, defaultdict[str, set[Key]]] = {}
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        """Tell *listener* of every change from now on."""
+        self._listeners.append(listener)
 
     def feed(self, change: Change) -> Object | None:
         """Take in *change* and return what stood there before it, or None."""
@@ -38,6 +45,8 @@ class Store:
         old = self._remove(key)
         if change.type != "Deleted":
             self._insert(key, change.object)
+        for listener in self._listeners:
+            listener(old, change.object if change.type != "Deleted" else None)
         return old
 
     def get(self, namespace: str, name: str) -> Object | None:

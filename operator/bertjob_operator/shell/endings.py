@@ -47,7 +47,9 @@ class Endings:
         """Return *seen* with the Jobs marked that are settling or lingering."""
         jobs = [job for job in (seen.preflight, seen.optimize, *seen.training_jobs) if job is not None]
         settling = self._jobs.newer(key, [job.uid for job in jobs if job.over], than=SETTLE)
-        good = {pod.uid: job.uid for job in seen.training_jobs if not job.over for pod in job.pods if _is_good(pod)}
+        good = {
+            pod.uid: job.uid for job in seen.training_jobs if not job.over for pod in job.pods.ended if _is_good(pod)
+        }
         new = self._successes.newer(key, good, than=LINGER)
         lingering = {uid for pod, uid in good.items() if pod not in new}
         if not settling and not lingering:

@@ -1,8 +1,8 @@
 """From caches and a few live reads to ``Observed``."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from bertjob_api import names
@@ -12,7 +12,6 @@ from bertjob_api.cluster import (
     DEPLOYMENT,
     INFERENCE_SERVICE,
     JOB,
-    NODE,
     POD,
     SERVICE,
     SERVICE_ACCOUNT,
@@ -25,12 +24,13 @@ from bertjob_api.cluster import (
 )
 from bertjob_api.job import BertJob, parse_job
 from bertjob_api.parse import InvalidSpecError
-from bertjob_api.progress import Progress
 from bertjob_operator.plan import Observed, children, reading, results, serving
-from bertjob_operator.plan.clock import instant
 from bertjob_operator.plan.rules.lifecycle import is_finished
 from bertjob_operator.runtime.store import Store
 from bertjob_operator.shell.endings import Endings
+from bertjob_operator.shell.nodes import NodeBook
+from bertjob_operator.shell.pods import PodBook
+from bertjob_operator.shell.progress import Board
 from bertjob_operator.shell.settings import Settings
 
 Key = tuple[str, str]
@@ -67,12 +67,9 @@ class Sources:
     cluster: Cluster
     stores: Mapping[Kind, Store]
     settings: Settings
-    read: Callable[[Object], children.Pod] = reading.pod
-    """Reads a pod."""
-    progress: Mapping[str, Progress] = field(default_factory=dict)
-    """By uid of the training pod."""
-    standing: Callable[[str], timedelta | None] = lambda _uid: None
-    """For how long the step of a pod, by uid, has not moved; None: it has told none."""
+    pods: PodBook
+    nodes: NodeBook
+    board: Board
     endings: Endings = field(default_factory=Endings)
     """What this process remembers; nothing is lost with it but a few seconds."""
 
@@ -148,23 +145,25 @@ def _from_caches(seen: Observed, found: dict[Ref, Object], sources: Sources) -> 
         preflight=jobs.get(names.preflight_name(job.name)),
         optimize=jobs.get(names.optimize_name(job.name)),
         training=dict(_attempts(found, jobs)),
-        store=sources.read(found[store]) if store in found else None,
+        store=reading.pod(found[store]) if store in found else None,
         store_service=reading.service(found[service]) if service in found else None,
     )
-    known = [pod for each in jobs.values() for pod in each.pods] + ([seen.store] if seen.store is not None else [])
+    told = [pod for each in jobs.values() for pod in sources.board.told(each.pods)]
+    nodes = {node for each in jobs.values() for node in each.pods.nodes}
+    if seen.store is not None and seen.store.node is not None:
+        nodes.add(seen.store.node)
     return replace(
         seen,
-        progress={pod.name: sources.progress[pod.uid] for pod in known if pod.uid in sources.progress},
-        standing={pod.name: span for pod in known if (span := sources.standing(pod.uid)) is not None},
-        silent_nodes=dict(_silent(known, sources.stores[NODE])),
+        progress={pod.name: sources.board.answers[pod.uid] for pod in told},
+        standing={pod.name: span for pod in told if (span := sources.board.standing(pod.uid)) is not None},
+        silent_nodes=sources.nodes.silent(nodes),
     )
 
 
 def _job(value: Object, sources: Sources) -> children.Job:
     """Return a Job with its pods, and with its Workloads where Kueue runs."""
     uid = value["metadata"]["uid"]
-    pods = map(sources.read, sources.stores[POD].by_owner(uid))
-    return reading.job(value, pods, sources.stores[WORKLOAD].by_owner(uid))
+    return reading.job(value, sources.pods.of(uid), sources.stores[WORKLOAD].by_owner(uid))
 
 
 def _attempts(found: Mapping[Ref, Object], jobs: Mapping[str, children.Job]) -> Iterator[tuple[int, children.Job]]:
@@ -172,19 +171,6 @@ def _attempts(found: Mapping[Ref, Object], jobs: Mapping[str, children.Job]) -> 
         number = (value["metadata"].get("labels") or {}).get(names.ATTEMPT_LABEL)
         if ref.kind == JOB and number is not None and ref.name in jobs:
             yield int(number), jobs[ref.name]
-
-
-def _silent(pods: Iterable[children.Pod], nodes: Store) -> Iterator[tuple[str, datetime | None]]:
-    """Yield the nodes of *pods* that are not Ready; none at all in the cache: nothing is known about nodes."""
-    for name in {pod.node for pod in pods if pod.node is not None} if len(nodes) else ():
-        node = nodes.get("", name)
-        if node is None:
-            yield name, None
-            continue
-        conditions = (node.get("status") or {}).get("conditions") or ()
-        ready: Object = next((item for item in conditions if item["type"] == "Ready"), {})
-        if ready.get("status") != "True":
-            yield name, instant(ready.get("lastTransitionTime"))
 
 
 async def _with_training(seen: Observed, found: dict[Ref, Object], sources: Sources) -> Observed:

@@ -24,8 +24,9 @@ from bertjob_operator.runtime import controller
 from bertjob_operator.runtime.controller import Controller, Reconciled, Watch
 from bertjob_operator.shell.execute import ChildRefusedError, announce, execute
 from bertjob_operator.shell.freshness import Freshness
+from bertjob_operator.shell.nodes import NodeBook
 from bertjob_operator.shell.observe import Key, Refused, Seen, Sources, observe
-from bertjob_operator.shell.pods import PodReader
+from bertjob_operator.shell.pods import PodBook
 from bertjob_operator.shell.progress import Board
 from bertjob_operator.shell.settings import Settings
 from bertjob_operator.shell.sharing import Pool
@@ -97,9 +98,9 @@ class Operator:
             cluster=cluster,
             stores=self.controller.stores,
             settings=settings,
-            read=PodReader(self.controller.stores[POD]),
-            progress=self._board.answers,
-            standing=self._board.standing,
+            pods=PodBook(self.controller.stores[POD]),
+            nodes=NodeBook(self.controller.stores[NODE]),
+            board=self._board,
         )
 
     async def run(self) -> None:

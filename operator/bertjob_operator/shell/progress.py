@@ -7,7 +7,7 @@ No reconcile waits for an answer: what was said last stands on a board, and a ch
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from bertjob_api import names
 from bertjob_api.cluster import Object
 from bertjob_api.parse import InvalidSpecError, parse
 from bertjob_api.progress import Progress
+from bertjob_operator.plan.children import Pod
 from bertjob_operator.runtime.store import Store
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=3)
@@ -45,6 +46,10 @@ class Board:
         self._pods = pods
         self._changed = changed
         self._interval = interval.total_seconds()
+
+    def told(self, pods: Iterable[Pod]) -> list[Pod]:
+        """Return those of *pods* that have answered."""
+        return [pod for pod in pods if pod.uid in self.answers] if self.answers else []
 
     def standing(self, uid: str) -> timedelta | None:
         """Return for how long the step of a pod has not moved; None: it has told none."""

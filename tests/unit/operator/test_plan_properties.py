@@ -22,6 +22,7 @@ from bertjob_operator.plan.children import (
     InferenceService,
     Job,
     Pod,
+    Pods,
     RolloutRecord,
     Service,
 )
@@ -85,7 +86,7 @@ jobs = st.builds(
     lingering=st.booleans(),
     spec=st.just({"completions": 2, "parallelism": 2, "template": {"spec": {"containers": []}}}),
     disrupted=st.sampled_from([frozenset(), frozenset({"uid-1"})]),
-    pods=st.lists(_pods(), max_size=3).map(tuple),
+    pods=st.lists(_pods(), max_size=3).map(Pods),
 )
 
 

@@ -8,7 +8,7 @@ from bertjob_api.cluster import Object
 from bertjob_api.conditions import SCHEDULED, STALLED, TRAINED, TRAINING
 from bertjob_api.termination import USER_ERROR
 from bertjob_operator.plan import attempts, clock, condition_list, jobs, nodes, quota, results, store, text
-from bertjob_operator.plan.children import Job, Pod
+from bertjob_operator.plan.children import Job
 from bertjob_operator.plan.effects import Decision, Fact
 from bertjob_operator.plan.observed import Observed
 from bertjob_operator.plan.rules.rule import Stage, failed, waiting
@@ -174,19 +174,8 @@ def idled(seen: Observed) -> tuple[Object, ...]:
     )
 
 
-def present(seen: Observed) -> tuple[Pod, ...]:
-    """Return the current attempt's pods that run or have ended well."""
-    job = attempts.job(seen)
-    return tuple(pod for pod in job.pods if is_present(pod)) if job is not None else ()
-
-
-def is_present(pod: Pod) -> bool:
-    """Tell whether *pod* runs, or has ended well."""
-    return pod.phase == "Succeeded" or (pod.phase == "Running" and pod.deletion is None)
-
-
 def _num_running(seen: Observed) -> int:
-    return len(present(seen))
+    return len(attempts.pods(seen).present)
 
 
 def _minimum(seen: Observed) -> int:
@@ -214,9 +203,9 @@ def _queued(seen: Observed, message: str) -> tuple[Fact, ...]:
 
 def _scheduled(seen: Observed, job: Job | None) -> Fact:
     wanted = seen.job.spec.training.replicas
-    placed = {pod.index for pod in (job.pods if job is not None else ()) if pod.scheduled and pod.phase != "Failed"}
-    message = f"{len(placed)} of {wanted} training pods have a node"
-    if len(placed) >= wanted:
+    placed = len(job.pods.placed) if job is not None else 0
+    message = f"{placed} of {wanted} training pods have a node"
+    if placed >= wanted:
         return Fact(type=SCHEDULED, status=True, reason="PodsScheduled", message=message)
     return Fact(type=SCHEDULED, status=False, reason="PodsPending", message=message)
 
@@ -245,7 +234,7 @@ def _stalled(seen: Observed) -> Fact:
 
 def _standstill(seen: Observed) -> str | None:
     """Return what stands still: rank 0 has told a step before the last one, and that for too long; None: nothing does."""
-    pods = {pod.name: pod for pod in present(seen) if pod.phase == "Running"}
+    pods = attempts.pods(seen).running
     ranks = {name: seen.progress[name].rank for name in pods.keys() & seen.progress.keys()}
     leading = min(
         (name for name in ranks if ranks[name] is not None), key=lambda name: (ranks[name], name), default=None
