@@ -1,12 +1,14 @@
 """``bertjob logs``: what the pods of a BertJob on a cluster said."""
 
 import argparse
+import asyncio
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from bertjob_api import names
+from bertjob_cli import cluster
 from bertjob_cli.cluster import is_configured
 from bertjob_local import binaries
 
@@ -35,8 +37,15 @@ def main(options: argparse.Namespace) -> int:
         raise ValueError("kubectl: is not in PATH; install it, or build it with `python -m bertjob_local.binaries`")
     if not is_configured(os.environ):
         raise ValueError("no cluster: KUBECONFIG is not set, ~/.kube/config is not there, and this is no pod")
+    asyncio.run(_require(options.namespace, options.name))
     done = subprocess.run(argv(Path(found), options), check=False)
     return done.returncode
+
+
+async def _require(namespace: str, name: str) -> None:
+    """Refuse what is not there: of no pods kubectl shows nothing and succeeds, and without a cluster it guesses one."""
+    async with cluster.connected() as found:
+        await cluster.get(found, namespace, name)
 
 
 def argv(kubectl: Path, options: argparse.Namespace) -> list[str]:

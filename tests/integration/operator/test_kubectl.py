@@ -1,11 +1,14 @@
 """What people see of a BertJob by kubectl, on the real API server."""
 
+from collections.abc import Callable
+
 import pytest
 from support.jobs import a_job
 from support.operating import SETTINGS, found, together
 
 from bertjob_api import names
 from bertjob_api.cluster import BERT_JOB, SERVICE_ACCOUNT, Ref
+from bertjob_cli import main
 from bertjob_local.parts import LocalCluster
 from bertjob_operator.runtime.http import connect
 from bertjob_operator.shell.operator import run
@@ -58,6 +61,21 @@ async def test_columns(real_controllers: LocalCluster, namespace: str) -> None:
     head, row = real_controllers.kubectl("get", "ml", "-o", "wide", f"--namespace={namespace}").splitlines()
     assert head.split()[7:] == ["MODEL", "SERVICE", "RESTARTS", "REASON"]
     assert row.split()[-2:] == ["3", "OutOfMemory"]
+
+
+def test_logs_of_no_job(
+    real_controllers: LocalCluster,
+    namespace: str,
+    cluster_env: Callable[[LocalCluster], dict[str, str]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Logs of a job that is not there are refused by name, with the way to find those that are."""
+    cluster_env(real_controllers)
+
+    code = main.main(["logs", "nosuch", "-n", namespace])
+
+    assert code == 2
+    assert f"BertJob {namespace}/nosuch: not found; `kubectl get bertjobs -A`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,22 @@ def test_logs_without_a_cluster(
     assert err == "error: no cluster: KUBECONFIG is not set, ~/.kube/config is not there, and this is no pod\n"
 
 
+def test_logs_of_a_missing_kubeconfig(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A kubeconfig that is not there is named as by ``bertjob status``; kubectl would ask a server on localhost."""
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text("#!/bin/sh\nexit 0\n")
+    kubectl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+
+    code, out, err = _run(capsys, "logs", "docs")
+
+    assert (code, out) == (2, "")
+    assert err == f"error: kubeconfig {tmp_path / 'none'}: no such file; name an existing one or unset KUBECONFIG\n"
+
+
 def test_every_file_is_validated(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The mistakes of one file do not hide those of the next, nor that a third is valid."""
     good, typo = tmp_path / "good.yaml", tmp_path / "typo.yaml"
