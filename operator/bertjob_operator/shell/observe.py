@@ -188,7 +188,12 @@ def _silent(pods: Iterable[children.Pod], nodes: Store) -> Iterator[tuple[str, d
 
 
 async def _with_training(seen: Observed, found: dict[Ref, Object], sources: Sources) -> Observed:
-    """Ask the API server for a training Job that should be there: a cache may be behind, and a new attempt is dear."""
+    """
+    Ask the API server for a training Job that should be there: a new attempt is dear.
+
+    Our own writes have come back before a plan is made, so this happens to a new process whose caches are of different ages,
+    and where somebody deleted the Job.
+    """
     number = seen.job.status.attempt
     if seen.job.status.training is None or number in seen.training or results.model(seen) is not None:
         return seen

@@ -1,17 +1,16 @@
 """What jobs cost a real API server: how many get all their objects in a second, and every request that they cause."""
 
 import asyncio
-import logging
 import os
 import tempfile
 import time
-from collections import Counter
 from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from benchmarks.reconcile.ceiling import PODS
+from support import counting
 from support.benching import Row, row
 from support.cluster import install_crd
 from support.jobs import a_job
@@ -21,32 +20,8 @@ from bertjob_api import names
 from bertjob_api.cluster import BERT_JOB, JOB, Cluster, Object, ref_of
 from bertjob_local.parts import API_ONLY, LocalCluster, Settings
 from bertjob_operator.runtime.http import connect
-from bertjob_operator.shell.operator import run
 
 JOBS: Final = 200
-LOGGER: Final = "bertjob_operator.runtime.connection"
-
-
-class Requests(logging.Handler):
-    """Counts the requests of a connection by what it logs of each: writes, watches, lists before a watch, other reads."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.seen: Counter[str] = Counter()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Count one request."""
-        method, _, _, what = record.args  # type: ignore[misc]  # of the one line that the connection logs
-        verb, _, rest = str(what).partition(" ")
-        collective = verb in ("list", "watch")
-        self.seen["write" if method != "GET" else f"{verb} {rest}" if collective else "get"] += 1
-
-    @property
-    def reads(self) -> int:
-        """How many reads were neither a watch nor the one list before each."""
-        lists = {what: count for what, count in self.seen.items() if what.startswith("list ")}
-        watched = {what.removeprefix("watch ") for what in self.seen if what.startswith("watch ")}
-        return self.seen["get"] + sum(count - (what.removeprefix("list ") in watched) for what, count in lists.items())
 
 
 def rows() -> list[Row]:
@@ -61,7 +36,7 @@ def rows() -> list[Row]:
         finally:
             cluster.down(delete=True)
     many = f"of a job until training, {JOBS} at once"
-    speed, writes = JOBS / seconds, requests.seen["write"] / JOBS
+    speed, writes = JOBS / seconds, requests.writes.total() / JOBS
     return [
         row("real-jobs-per-second", f"{JOBS} new jobs to all objects on a real API server", speed, "jobs/s"),
         row(
@@ -70,17 +45,21 @@ def rows() -> list[Row]:
             writes,
             "writes",
             better="lower",
-            goal=alone.seen["write"],
+            goal=alone.writes.total(),
         ),
         row(
-            "real-reads", f"reads beside list and watch {many}", requests.reads / JOBS, "reads", better="lower", goal=0
+            "real-reads",
+            f"reads beside list and watch {many}",
+            requests.reads.total() / JOBS,
+            "reads",
+            better="lower",
+            goal=0,
         ),
     ]
 
 
-async def _create(kubeconfig: Path, count: int, *, prefix: str) -> tuple[float, Requests]:
+async def _create(kubeconfig: Path, count: int, *, prefix: str) -> tuple[float, counting.Requests]:
     """Return the seconds until *count* new jobs have all their objects, and what the operator asked for meanwhile."""
-    requests, logger = Requests(), logging.getLogger(LOGGER)
     async with connect(kubeconfig) as user, connect(kubeconfig) as operated:
         for index in range(count):
             job = {
@@ -88,20 +67,12 @@ async def _create(kubeconfig: Path, count: int, *, prefix: str) -> tuple[float, 
                 "metadata": {"name": f"{prefix}-{index}", "namespace": "default"},
             }
             await user.apply(job, manager="user")
-        passing = asyncio.create_task(_pass_preflights(user))
-        logger.addHandler(requests)
-        logger.setLevel(logging.DEBUG)
-        started = time.monotonic()
-        async with together(run(operated, SETTINGS)):
-            await _all(user, prefix, count)
-            seconds = time.monotonic() - started
-        logger.removeHandler(requests)
-        logger.setLevel(logging.NOTSET)
-        passing.cancel()
-        await asyncio.gather(passing, return_exceptions=True)
-    # The same process is user and kubelet: their writes are the jobs, before, and one for each preflight.
-    requests.seen["write"] -= count
-    return seconds, requests
+        with counting.requests() as asked:
+            started = time.monotonic()
+            async with together(_pass_preflights(user), counting.operating(operated, SETTINGS)):
+                await _all(user, prefix, count)
+                seconds = time.monotonic() - started
+    return seconds, asked
 
 
 async def _pass_preflights(cluster: Cluster) -> None:
