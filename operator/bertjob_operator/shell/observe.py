@@ -206,7 +206,13 @@ async def _with_training(seen: Observed, found: dict[Ref, Object], sources: Sour
 
 
 async def _with_serving(seen: Observed, found: dict[Ref, Object], cluster: Cluster) -> Observed:
-    """Read the InferenceService and what KServe made of it; live, because its pods carry no label of ours."""
+    """
+    Read the InferenceService and what KServe made of it, live: caches would hold every service of the cluster.
+
+    What KServe makes, and a service that a user made, carry no label of ours by which a watch could select them. All else that
+    an ordinary job needs comes from caches; these reads, of which there are up to five, are made from the model's training on to
+    the job's end.
+    """
     spec, namespace = seen.job.spec.serving, seen.job.namespace
     assert spec is not None
     service = spec.inference_service
