@@ -1,8 +1,8 @@
 """
 How steps scale to 4 hosts on real networks' rates, beside torch's DDP, and how well ``plan-scale`` foretells it. ``make bench-scale``.
 
-Hosts are network namespaces whose links are shaped to 1 Gbit/s; gloo's traffic is real. Bytes are a tenth of the model's (a quarter at 1 GbE), and
-time is stretched so that a link stands for any rate: a figure of 100 GbE is measured with computing ten times as long. Computing is a sleep.
+Hosts are network namespaces whose links are shaped to 0.5 Gbit/s; gloo's traffic is real. Bytes are a tenth of the model's (an eighth at 1 GbE), and
+time is stretched so that a link stands for any rate: a figure of 100 GbE is measured with computing twenty times as long. Computing is a sleep.
 Root only. ``--gigabits 10`` measures one network; rows of others that were measured before are kept.
 """
 

@@ -298,7 +298,7 @@ async def test_no_socket_outlives_the_session(tmp_path: Path, monkeypatch: pytes
 
 
 def _sockets_to(port: int) -> int:
-    opened = (each for each in gc.get_objects() if isinstance(each, socket.socket) and each.family == socket.AF_INET)
+    opened = (each for each in gc.get_objects() if type(each) is socket.socket and each.family == socket.AF_INET)
     return sum(_peer(each) == port for each in opened)
 
 
