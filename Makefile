@@ -35,7 +35,7 @@ test: env parts lint ## every check that takes minutes
 test-all: env parts lint ## every check
 	@$(BIN)/pytest -n 2 --dist loadgroup
 
-bench-operator: env ## what a job costs the operator (minutes; one part by ARGS="--only memory")
+bench-operator: env ## what a job costs the operator, beside Kubeflow Trainer and kopf (minutes; one part by ARGS="--only memory")
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.reconcile $(ARGS)
 
 bench-checkpoint: env ## what saving costs the steps around it, beside torch.save (minutes; ARGS=--small for trying)

@@ -22,7 +22,7 @@ OPTIONS = (
     "--no-header",
 )
 FILES: dict[str, tuple[str, ...]] = {
-    "dev.txt": ("--all-extras", "--group", "dev"),
+    "dev.txt": ("--all-extras", "--group", "dev", "--group", "peers"),
     "operator.txt": ("--extra", "operator", "-c", "requirements/dev.txt"),
     "trainer.txt": ("--extra", "trainer", "--extra", "optimize", "-c", "requirements/dev.txt"),
     "predictor.txt": ("--extra", "predictor", "-c", "requirements/dev.txt"),

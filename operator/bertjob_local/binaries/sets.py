@@ -113,6 +113,14 @@ MODULE_SETS = (
         optional=True,
     ),
     ModuleSet(
+        name="jobset",
+        module="sigs.k8s.io/jobset",
+        binaries=(Binary("jobset-manager", "sigs.k8s.io/jobset", None),),
+        data=("config/components/crd/bases", "config/components/webhook"),
+        go_cache_gb=1.5,
+        optional=True,
+    ),
+    ModuleSet(
         name="kueue",
         module="sigs.k8s.io/kueue",
         binaries=(Binary("kueue-manager", "sigs.k8s.io/kueue/cmd/kueue", None),),

@@ -11,7 +11,8 @@ from datetime import datetime
 from bertjob_api import names
 from bertjob_api.cluster import BERT_JOB, Cluster, ClusterError, InvalidError, NotFoundError, Object, Ref, ref_of
 from bertjob_api.job import BertJob
-from bertjob_operator.plan import Delete, Event, Plan, drift, events
+from bertjob_operator.plan import Delete, Event, Plan, Replace, drift, events
+from bertjob_operator.shell.freshness import Freshness
 
 logger = logging.getLogger(__name__)
 
@@ -26,16 +27,23 @@ class ChildRefusedError(Exception):
 
 
 async def execute(
-    plan: Plan, job: BertJob, *, cluster: Cluster, found: Mapping[Ref, Object], version: str | None = None
-) -> Object | None:
+    plan: Plan,
+    job: BertJob,
+    *,
+    cluster: Cluster,
+    found: Mapping[Ref, Object],
+    fresh: Freshness,
+    version: str | None = None,
+) -> bool:
     """
-    Carry *plan* out up to the status, and return the BertJob as stored; None: its status stood already.
+    Carry *plan* out up to the status, and tell whether there was a status to write.
 
     Args:
         plan: what to do.
         job: the BertJob it is for.
         cluster: where to do it.
         found: children as they stand; one that has every wanted field is not written.
+        fresh: told of every write, so that the next plan is not made before the caches show it.
         version: of the BertJob that the plan is for: a status is not written over a newer one. None: whatever stands.
 
     Raises:
@@ -43,33 +51,43 @@ async def execute(
         ClusterError: anything else; the next cycle goes on.
 
     """
+    key = (job.namespace, job.name)
     for wanted in plan.apply:
-        await _apply(wanted, cluster=cluster, found=found)
+        if not _stands(wanted, found):
+            fresh.wrote(key, await _apply(wanted, cluster=cluster))
     for change in plan.replace:
-        await cluster.replace(
-            change.ref,
-            change.path,
-            old=change.old,
-            new=change.new,
-            uid=change.uid,
-            resource_version=change.resource_version,
-        )
+        fresh.wrote(key, await _replace(change, cluster=cluster))
     for removal in plan.delete:
         await _delete(removal, cluster=cluster)
+        fresh.deleted(key, removal.ref, uid=removal.uid)
     if not plan.status:
-        return None
-    ref = Ref(BERT_JOB, job.namespace, job.name)
-    return await cluster.patch_status(ref, plan.status, uid=job.uid, resource_version=version)
+        return False
+    ref = Ref(BERT_JOB, *key)
+    fresh.wrote(key, await cluster.patch_status(ref, plan.status, uid=job.uid, resource_version=version))
+    return True
 
 
-async def _apply(wanted: Object, *, cluster: Cluster, found: Mapping[Ref, Object]) -> None:
+def _stands(wanted: Object, found: Mapping[Ref, Object]) -> bool:
     ref = ref_of(wanted)
-    if ref in found and drift.stands(wanted, found[ref]):
-        return
+    return ref in found and drift.stands(wanted, found[ref])
+
+
+async def _apply(wanted: Object, *, cluster: Cluster) -> Object:
     try:
-        await cluster.apply(wanted, manager=names.FIELD_MANAGER)
+        return await cluster.apply(wanted, manager=names.FIELD_MANAGER)
     except InvalidError as error:
-        raise ChildRefusedError(ref, error) from error
+        raise ChildRefusedError(ref_of(wanted), error) from error
+
+
+async def _replace(change: Replace, *, cluster: Cluster) -> Object:
+    return await cluster.replace(
+        change.ref,
+        change.path,
+        old=change.old,
+        new=change.new,
+        uid=change.uid,
+        resource_version=change.resource_version,
+    )
 
 
 async def _delete(removal: Delete, *, cluster: Cluster) -> None:

@@ -174,7 +174,12 @@ def _attempts(found: Mapping[Ref, Object], jobs: Mapping[str, children.Job]) -> 
 
 
 async def _with_training(seen: Observed, found: dict[Ref, Object], sources: Sources) -> Observed:
-    """Ask the API server for a training Job that should be there: a cache may be behind, and a new attempt is dear."""
+    """
+    Ask the API server for a training Job that should be there: a new attempt is dear.
+
+    Our own writes have come back before a plan is made, so this happens to a new process whose caches are of different ages,
+    and where somebody deleted the Job.
+    """
     number = seen.job.status.attempt
     if seen.job.status.training is None or number in seen.training or results.model(seen) is not None:
         return seen
@@ -187,7 +192,13 @@ async def _with_training(seen: Observed, found: dict[Ref, Object], sources: Sour
 
 
 async def _with_serving(seen: Observed, found: dict[Ref, Object], cluster: Cluster) -> Observed:
-    """Read the InferenceService and what KServe made of it; live, because its pods carry no label of ours."""
+    """
+    Read the InferenceService and what KServe made of it, live: caches would hold every service of the cluster.
+
+    What KServe makes, and a service that a user made, carry no label of ours by which a watch could select them. All else that
+    an ordinary job needs comes from caches; these reads, of which there are up to five, are made from the model's training on to
+    the job's end.
+    """
     spec, namespace = seen.job.spec.serving, seen.job.namespace
     assert spec is not None
     service = spec.inference_service

@@ -19,7 +19,7 @@ from bertjob_api.cluster import (
     Object,
     Ref,
 )
-from bertjob_operator.plan import Count, metadata, plan, refuse_child, refuse_spec
+from bertjob_operator.plan import Count, Plan, metadata, plan, refuse_child, refuse_spec
 from bertjob_operator.runtime import controller
 from bertjob_operator.runtime.controller import Controller, Reconciled, Watch
 from bertjob_operator.shell.execute import ChildRefusedError, announce, execute
@@ -33,7 +33,7 @@ from bertjob_operator.shell.sharing import Pool
 from bertjob_operator.shell.trim import trimmed
 
 SOON: Final = timedelta(milliseconds=20)
-"""When to look again at a cache that is behind our own writes."""
+"""When to look again at caches that are behind our own writes."""
 
 
 async def run(cluster: Cluster, settings: Settings) -> None:
@@ -87,12 +87,12 @@ class Operator:
         self._settings = settings
         self._counted = counted
         self._clock = clock
-        self._fresh = Freshness()
         self.pool = Pool()
         """What cached objects have in common."""
         self.controller: Controller[Key] = Controller(
             cluster, _watches(settings, self.pool), self.reconcile, workers=settings.workers, observe=observer
         )
+        self._fresh = Freshness(self.controller.stores)
         self._board = Board(self.controller.stores[POD], changed=self._progressed, interval=settings.progress_interval)
         self._sources = Sources(
             cluster=cluster,
@@ -111,29 +111,39 @@ class Operator:
 
     async def reconcile(self, key: Key) -> timedelta | None:
         """Bring one BertJob a step further; return when to look again."""
-        if not self._fresh.is_caught_up(key, self._sources.stores[BERT_JOB].get(*key)):
+        if self._sources.stores[BERT_JOB].get(*key) is not None and not self._fresh.is_caught_up(key):
             return SOON
         now = self._clock()
         seen = await observe(key, self._sources, now=now)
         if seen is None:
+            self._fresh.forget(key)
             return None
         if isinstance(seen, Refused):
             await self._refuse(key, seen, now)
             return None
-        return await self._carry_out(key, seen, now)
+        return await self._carry_out(seen, now)
 
-    async def _carry_out(self, key: Key, seen: Seen, now: datetime) -> timedelta | None:
+    async def _carry_out(self, seen: Seen, now: datetime) -> timedelta | None:
         job, wanted = seen.observed.job, plan(seen.observed)
         try:
-            stored = await execute(wanted, job, cluster=self._cluster, found=seen.found, version=seen.version)
+            is_news = await self._execute(wanted, seen)
         except ChildRefusedError as refused:
             wanted = refuse_child(seen.observed, ref=refused.ref, error=refused.error)
-            stored = await execute(wanted, job, cluster=self._cluster, found=seen.found, version=seen.version)
-        if stored is not None:
-            self._fresh.wrote(key, stored)
+            is_news = await self._execute(wanted, seen)
+        if is_news:
             self._counted(job.namespace, wanted.counts)
             await announce(wanted.events, job, cluster=self._cluster, now=now, instance=self._settings.instance)
         return wanted.requeue_after
+
+    async def _execute(self, wanted: Plan, seen: Seen) -> bool:
+        return await execute(
+            wanted,
+            seen.observed.job,
+            cluster=self._cluster,
+            found=seen.found,
+            fresh=self._fresh,
+            version=seen.version,
+        )
 
     async def _refuse(self, key: Key, seen: Refused, now: datetime) -> None:
         wanted = refuse_spec(seen.stored, generation=seen.generation, now=now, errors=seen.errors)

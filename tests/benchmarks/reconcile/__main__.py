@@ -12,7 +12,7 @@ PARTS: Final = {
     "memory": "resident memory of its process",
     "latency": "from an event to the first write",
     "election": "how soon another process leads",
-    "real": "throughput, reads and writes on a real API server",
+    "real": "throughput, reads and writes on a real API server, beside Kubeflow Trainer and kopf",
 }
 
 

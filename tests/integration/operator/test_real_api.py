@@ -12,9 +12,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from support import counting
 from support.fake_kubelet import MODEL, SERVED, End, FakeKubelet, add_node, fails
 from support.jobs import a_job
-from support.operating import SETTINGS, condition, gone, together, until, watching
+from support.operating import SETTINGS, condition, gone, none_left, together, until, watching
 from support.wrapped import Crash, Wrapped
 
 from bertjob_api import names
@@ -57,6 +58,41 @@ async def test_whole_way(real_controllers: LocalCluster, namespace: str) -> None
     assert job["status"]["artifacts"] == {"model": dump(MODEL), "optimized": dump(SERVED)}
     assert kubelet.started == {"preflight": 1, "store": 1, "train": 2, "optimize": 1}
     assert {"PreflightPassed", "TrainingCompleted", "GatePassed", "Completed"} <= reasons
+
+
+async def test_requests_of_whole_lives(
+    real_controllers: LocalCluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From creation to end, jobs cost the writes that their plans need, each once, and no read beside the watches."""
+    wanted, settings = (
+        [_named(f"job-{number}", namespace) for number in range(4)],
+        replace(SETTINGS, namespace=namespace),
+    )
+    with counting.turns(monkeypatch) as turns, counting.requests() as asked:
+        async with _kubelet(real_controllers) as (cluster, _), together(counting.operating(cluster, settings)):
+            for job in wanted:
+                await cluster.apply(job, manager="user")
+            for job in wanted:
+                await until(cluster, job, "Succeeded")
+            async with asyncio.timeout(30):
+                await none_left(cluster, SERVICE, namespace=namespace)
+
+    needed = counting.needed(turns)
+    assert counting.grouped(asked.writes) == needed
+    assert asked.reads == {}
+    # A Job that is still ending when its result is known is applied once more, suspended.
+    once = [
+        f"apply {what}"
+        for what in ("ServiceAccount {}-worker", "ConfigMap {}-spec", "Service {}-store", "Pod {}-store")
+    ]
+    once += ["delete Pod {}-store", "delete Service {}-store"]
+    names_of = [f"{namespace}/{job['metadata']['name']}" for job in wanted]
+    assert {needed[what.format(name)] for what in once for name in names_of} == {1}
+
+
+def _named(name: str, namespace: str) -> Object:
+    job = _wanted(namespace)
+    return {**job, "metadata": {**job["metadata"], "name": name}}
 
 
 async def _event_reasons(cluster: Cluster, namespace: str, *, last: str) -> set[str]:

@@ -1,15 +1,20 @@
 """Rollouts on the real KServe manager: created, replaced, proven, and taken back; pods are played by a fake kubelet."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
+from support import counting
 from support.embedding import OLD_URI, a_service
-from support.fake_kubelet import SERVED
-from support.operating import condition, found, until
+from support.fake_kubelet import SERVED, FakeKubelet
+from support.operating import SETTINGS, condition, found, none_left, together, until
 from support.serving_runtime import MakeNamespace, job_for, operated, place_for
 
 from bertjob_api import names
-from bertjob_api.cluster import DEPLOYMENT, INFERENCE_SERVICE
+from bertjob_api.cluster import CONFIG_MAP, DEPLOYMENT, INFERENCE_SERVICE, POD, SERVICE
 from bertjob_local.parts import LocalCluster
-from bertjob_operator.runtime.http import HttpCluster
+from bertjob_operator.runtime.calls import Selection
+from bertjob_operator.runtime.http import HttpCluster, connect
 
 pytestmark = pytest.mark.cluster
 
@@ -53,6 +58,25 @@ async def test_new_service(control_plane: LocalCluster, namespace: str) -> None:
     annotations = deployment["spec"]["template"]["metadata"]["annotations"]
     assert annotations[names.KSERVE_SOURCE_ANNOTATION] == SERVED.uri
     assert kubelet.started["predictor"] == 2
+
+
+async def test_requests_of_a_rollout(
+    control_plane: LocalCluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From creation to serving a job costs the writes that its plans need; only what KServe has and makes is read."""
+    wanted, settings = job_for(namespace), replace(SETTINGS, namespace=namespace)
+    with counting.turns(monkeypatch) as turns, counting.requests() as asked:
+        async with connect(control_plane.layout.kubeconfig) as cluster:
+            kubelet = FakeKubelet(cluster, namespace=namespace)
+            async with together(kubelet.run(), counting.operating(cluster, settings)):
+                await cluster.apply(wanted, manager="user")
+                await until(cluster, wanted, "Succeeded", "Failed")
+                async with asyncio.timeout(30):
+                    await none_left(cluster, SERVICE, namespace=namespace, labels={names.JOB_LABEL: "sentiment"})
+
+    kinds = (INFERENCE_SERVICE, DEPLOYMENT, CONFIG_MAP, POD)
+    assert counting.grouped(asked.writes) == counting.needed(turns)
+    assert set(asked.reads) <= {f"list {Selection(kind=kind, namespace=namespace)}" for kind in kinds}
 
 
 async def test_live_service_is_rolled(control_plane: LocalCluster, namespace: str) -> None:

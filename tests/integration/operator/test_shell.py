@@ -19,13 +19,26 @@ from support.operating import SETTINGS, condition, found, together, until
 from support.wrapped import Wrapped
 
 from bertjob_api import names
-from bertjob_api.cluster import BERT_JOB, EVENT, JOB, Change, InvalidError, Object, Ref, UnavailableError, ref_of
+from bertjob_api.cluster import (
+    BERT_JOB,
+    EVENT,
+    JOB,
+    Change,
+    Cluster,
+    InvalidError,
+    Kind,
+    Object,
+    Ref,
+    UnavailableError,
+    ref_of,
+)
 from bertjob_cli.view import screen
 from bertjob_local.embedded import merge
+from bertjob_operator.runtime.controller import Reconciled
 from bertjob_operator.runtime.store import Store
-from bertjob_operator.shell import progress
+from bertjob_operator.shell import freshness, progress
 from bertjob_operator.shell.freshness import Freshness
-from bertjob_operator.shell.operator import run
+from bertjob_operator.shell.operator import Operator, run
 from bertjob_operator.shell.settings import Settings, from_env
 
 
@@ -132,15 +145,91 @@ async def test_spec_that_admission_let_through_is_refused() -> None:
     assert await cluster.list(JOB) == []
 
 
+def _versioned(uid: str, version: str, **metadata: Any) -> Object:
+    head = {"name": "sentiment-train-0", "namespace": "default", "uid": uid, "resourceVersion": version, **metadata}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": head}
+
+
 def test_cache_behind_our_own_write_is_not_believed() -> None:
     """Until the version that we wrote has come back, an older one is no ground for a plan; another uid is."""
-    fresh = Freshness()
-    fresh.wrote("key", {"metadata": {"uid": "a", "resourceVersion": "12"}})
+    store = Store()
+    fresh = Freshness({JOB: store})
+    fresh.wrote("key", _versioned("a", "12"))
 
-    assert not fresh.is_caught_up("key", {"metadata": {"uid": "a", "resourceVersion": "9"}})
-    assert fresh.is_caught_up("key", {"metadata": {"uid": "a", "resourceVersion": "12"}})
-    fresh.wrote("key", {"metadata": {"uid": "a", "resourceVersion": "13"}})
-    assert fresh.is_caught_up("key", {"metadata": {"uid": "b", "resourceVersion": "5"}})
+    assert not fresh.is_caught_up("key")
+    store.feed(Change("Added", _versioned("a", "9")))
+    assert not fresh.is_caught_up("key")
+    assert fresh.is_caught_up("other")
+    store.feed(Change("Modified", _versioned("a", "12")))
+    assert fresh.is_caught_up("key")
+    fresh.wrote("key", _versioned("a", "13"))
+    store.feed(Change("Modified", _versioned("b", "5")))
+    assert fresh.is_caught_up("key")
+
+
+def test_cache_that_shows_what_we_deleted_is_not_believed() -> None:
+    """What we deleted must vanish, begin to go, or be made anew before the next plan."""
+    store = Store()
+    fresh, ref = Freshness({JOB: store}), Ref(JOB, "default", "sentiment-train-0")
+    for change in (
+        Change("Modified", _versioned("a", "9", deletionTimestamp="2026-05-04T12:00:00Z")),
+        Change("Modified", _versioned("b", "9")),
+        Change("Deleted", _versioned("a", "9")),
+    ):
+        store.feed(Change("Added", _versioned("a", "8")))
+        fresh.deleted("key", ref, uid="a")
+        assert not fresh.is_caught_up("key")
+        store.feed(change)
+        assert fresh.is_caught_up("key")
+
+
+class Late(Wrapped):
+    """A cluster whose watch of Jobs is behind: it tells of the training Job only once it is ``released``."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self.released = asyncio.Event()
+
+    async def changes(self, kind: Kind, **selection: Any) -> AsyncIterator[Change]:
+        """See ``Cluster.changes``."""
+        async for change in super().changes(kind, **selection):
+            if kind == JOB and change.type != "Synced" and "-train-" in change.object["metadata"]["name"]:
+                await self.released.wait()
+            yield change
+
+
+async def test_late_watch_costs_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a watch has not told of what we made, the operator looks again; it neither asks for it nor makes it anew."""
+    monkeypatch.setattr(freshness, "PATIENCE_S", 3600.0)
+    cluster, looked = await a_cluster(), asyncio.Semaphore(0)
+    late, kubelet = Late(cluster), FakeKubelet(cluster)
+
+    def observe(_: Reconciled) -> None:
+        looked.release()
+
+    async with together(cluster.run(), kubelet.run(), Operator(late, SETTINGS, observer=observe).run()):
+        await cluster.apply(a_job(), manager="user")
+        await found(cluster, JOB, lambda each: each["metadata"]["name"] == "sentiment-train-0")
+        await found(cluster, BERT_JOB, lambda each: each["status"].get("phase") == "Training")
+        before = list(late.writes)
+        while not looked.locked():
+            await looked.acquire()
+        for _ in range(3):
+            await looked.acquire()
+        assert (late.num_lists, late.writes) == (0, before)
+        late.released.set()
+        await until(cluster, a_job(), "Succeeded")
+
+    assert (late.num_lists, late.writes.count("apply Job default/sentiment-train-0")) == (0, 1)
+
+
+def test_write_whose_object_is_not_cached_is_not_waited_for() -> None:
+    """Kinds without a cache never come back by a watch."""
+    fresh = Freshness({})
+    fresh.wrote("key", _versioned("a", "12"))
+    fresh.deleted("key", Ref(JOB, "default", "sentiment-train-0"), uid="a")
+
+    assert fresh.is_caught_up("key")
 
 
 ANSWER = {"rank": 0, "worldSize": 2, "step": 57, "total": 100, "loss": 0.5, "restarts": 1}
