@@ -3,11 +3,13 @@
 import signal
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# The same examples in every run: a commit that changes nothing cannot fail. `--hypothesis-profile=explore` looks for new ones.
-settings.register_profile("fixed", derandomize=True)
-settings.register_profile("explore", derandomize=False)
+# The same examples in every run, and no limits of time: a commit that changes nothing cannot fail, on however busy a machine.
+# `--hypothesis-profile=explore` looks for new ones.
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fixed", UNTIMED, derandomize=True)
+settings.register_profile("explore", UNTIMED, derandomize=False)
 settings.load_profile("fixed")
 
 # A shell that runs us in the background has SIGINT ignored, and every program that a test interrupts would inherit that.
