@@ -19,7 +19,7 @@ from bertjob_storage import open_storage
 from bertjob_trainer import ledger_files
 from bertjob_trainer.order import Order
 
-EPOCHS, BATCH, SAMPLES, MICRO_BATCH = 1200, 16, 64, 2
+EPOCHS, BATCH, SAMPLES, MICRO_BATCH = 800, 16, 64, 2
 PATIENCE_S = 300.0
 
 
@@ -90,6 +90,15 @@ class Run:
         return [pod for pod in pods if pod["status"].get("phase") == "Running"]
 
 
+def _is_over(run: Run) -> bool:
+    done = (run.status.get("training") or {}).get("step") == run.steps
+    return bool(eventually(lambda: _ends(run))) if done else bool(_ends(run))
+
+
+def _ends(run: Run) -> set[str]:
+    return {item["type"] for item in run.status["conditions"] if item["status"] == "True"} & {"Succeeded", "Failed"}
+
+
 def eventually(condition: Callable[[], Any]) -> Any:
     """Return the first true answer."""
     deadline = time.monotonic() + PATIENCE_S
@@ -101,11 +110,8 @@ def eventually(condition: Callable[[], Any]) -> Any:
 
 def assert_unharmed(run: Run) -> set[int]:
     """Assert that the job succeeded and that its model has trained on each sample as an undisturbed run does; return its worlds."""
-    eventually(
-        lambda: (
-            {item["type"] for item in run.status["conditions"] if item["status"] == "True"} & {"Succeeded", "Failed"}
-        )
-    )
+    while not _is_over(run):
+        run.moved_on()
     assert [item["type"] for item in run.status["conditions"] if item["status"] == "True"][-1:] != ["Failed"], (
         run.status
     )

@@ -1,5 +1,6 @@
 """
-The rendezvous state as one node sees it: without nodes that are known to be dead, and complete once all that are expected came.
+The rendezvous state as one node sees it: without nodes that are known to be dead, and complete once all that are expected came,
+but never while a living one waits for it: who is left out ends the round at once, and six nodes would go on like that for ever.
 
 Subclasses ``_BackendRendezvousStateHolder`` and shortens the waits of ``dynamic_rendezvous`` (torch 2.13), which looks at the
 state once a second.
@@ -7,7 +8,7 @@ state once a second.
 
 import time
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from torch.distributed.elastic.rendezvous import dynamic_rendezvous
@@ -20,6 +21,8 @@ from torch.distributed.elastic.rendezvous.dynamic_rendezvous import (
 from bertjob_trainer.elastic.pulse import Peer, Pulse
 
 _LOOK_S: Final = 0.05
+_HOLD: Final = timedelta(seconds=1)
+"""Longer than any look takes."""
 _LONG_AGO: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -55,7 +58,11 @@ class Membership(_BackendRendezvousStateHolder):  # type: ignore[misc]  # torch 
             if peer_of(node) in gone:
                 state.last_heartbeats[node] = _LONG_AGO
         super()._sanitize()
-        if not state.complete and self._all_here():
+        if state.complete:
+            return
+        if state.wait_list:
+            state.deadline = datetime.now(UTC) + _HOLD
+        elif self._all_here():
             state.deadline = _LONG_AGO
 
     def _all_here(self) -> bool:

@@ -204,9 +204,16 @@ class Rendezvous(DynamicRendezvousHandler):  # type: ignore[misc]
             return 0
         return changes
 
-    def be_patient(self, *, is_new: bool) -> None:
-        """Wait longer for other nodes where this one has no state and they may: alone it would begin again from the last commit."""
-        seconds = LAST_CALL_S if is_new else QUICK_LAST_CALL_S
+    def be_patient(self, *, is_new: bool, brief_rounds: int) -> None:
+        """
+        Wait longer for other nodes in the next round.
+
+        Args:
+            is_new: this node has no state and they may: alone it would begin again from the last commit.
+            brief_rounds: how many of the newest rounds were over at once, as they are when nodes on busy machines come late.
+
+        """
+        seconds = LAST_CALL_S if is_new else min(LAST_CALL_S, QUICK_LAST_CALL_S * 2**brief_rounds)
         self._settings.timeout._last_call = timedelta(seconds=seconds)  # noqa: SLF001  # torch offers no other way
 
     def present(self) -> int:

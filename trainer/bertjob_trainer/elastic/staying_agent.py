@@ -34,7 +34,7 @@ _SILENCE_S: Final = 15.0
 _QUICK_S: Final = 0.5
 """How long the others wait for a node whose spare worker takes a place; longer than that they train without it."""
 _SETTLED_S: Final = 5.0
-"""How long a round goes on before a spare worker is started, which takes processor time from those that come back."""
+"""A round that has gone on for so long is no brief one, and a spare worker is started, which takes time from those that come back."""
 _POLL_S: Final = 0.02
 _NO_STORE: Final = object()
 """Workers get the store's address with their place."""
@@ -59,6 +59,8 @@ class StayingAgent(Agent):
         self._places = places
         self._spare = Spare(places, self._logs) if keeps_spare else None
         self._round = 0
+        self._brief_rounds = 0
+        """How many of the newest rounds ended before they had settled."""
         self._round_of: dict[int, int] = {}
         """The newest round that a process was given a place in, by its id."""
         self._leaves_at: float | None = None
@@ -102,6 +104,7 @@ class StayingAgent(Agent):
     def _restart_workers(self, worker_group: WorkerGroup) -> None:
         """Take the workers from their round into the next one; those that are lost are started again."""
         self._leaves_at = None
+        self._brief_rounds = self._brief_rounds + 1 if time.monotonic() - self._started < _SETTLED_S else 0
         lost = len(worker_group.workers) - len(self._alive())
         if lost:
             # Where there is room the others go on without this node meanwhile, unless that takes longer than to wait for it.
@@ -144,7 +147,7 @@ class StayingAgent(Agent):
             time.sleep(_POLL_S)
         # With a spare worker this node may be back before the others have noticed that one died.
         is_new = self._round > 0 and len(self._new) == len(worker_group.workers)
-        self._rendezvous_handler.be_patient(is_new=is_new)
+        self._rendezvous_handler.be_patient(is_new=is_new, brief_rounds=self._brief_rounds)
         super()._rendezvous(worker_group)
 
     def _judge_or_end(self) -> None:
