@@ -1,6 +1,8 @@
 """
-The rendezvous state as one node sees it: without nodes that are known to be dead, and complete once all that are expected came,
-but never while a living one waits for it: who is left out ends the round at once, and six nodes would go on like that for ever.
+The rendezvous state as one node sees it: without nodes that are known to be dead, and complete once all that are expected came.
+
+It is never complete while a living node waits for it: who is left out ends the round at once, and six nodes would go on like that for
+ever.
 
 Subclasses ``_BackendRendezvousStateHolder`` and shortens the waits of ``dynamic_rendezvous`` (torch 2.13), which looks at the
 state once a second.
